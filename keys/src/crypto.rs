@@ -1,0 +1,180 @@
+//! The crypto backend: the only file of m2mint that names it.
+//!
+//! `ring` and `aws-lc-rs` have the same interface, so the twin is chosen by one import. Everything above this file
+//! works on byte arrays and does not know which of the two is underneath.
+
+#[cfg(feature = "aws-lc-rs")]
+use aws_lc_rs as backend;
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+use ring as backend;
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+compile_error!("m2mint-keys needs a crypto backend: enable the feature `ring` or `aws-lc-rs`");
+
+use backend::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use backend::rand::SecureRandom as _;
+use backend::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// Name of the backend that this build uses, for `--version` and reports.
+pub const BACKEND: &str = if cfg!(feature = "aws-lc-rs") { "aws-lc-rs" } else { "ring" };
+
+/// Why a cryptographic operation failed. It never says more: details here help only attackers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CryptoError {
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    NoRandomness,
+    /// A seed or key has the wrong length or form.
+    #[error("malformed key material")]
+    MalformedKey,
+    /// Authenticated decryption failed: wrong key, wrong context, or changed bytes.
+    #[error("authenticated decryption failed")]
+    Unsealable,
+}
+
+/// Random bytes from the operating system.
+///
+/// # Errors
+/// [`CryptoError::NoRandomness`] when the system has none to give.
+pub fn random<const N: usize>() -> Result<[u8; N], CryptoError> {
+    let mut bytes = [0; N];
+    backend::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| CryptoError::NoRandomness)?;
+    Ok(bytes)
+}
+
+/// SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(backend::digest::digest(&backend::digest::SHA256, bytes).as_ref());
+    out
+}
+
+/// HMAC-SHA-256 over the concatenation of `parts`.
+#[must_use]
+pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let key = backend::hmac::Key::new(backend::hmac::HMAC_SHA256, key);
+    let mut context = backend::hmac::Context::with_key(&key);
+    for part in parts {
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.sign().as_ref());
+    out
+}
+
+/// Compares two digests in time that does not depend on where they differ.
+#[must_use]
+pub fn digests_equal(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    let difference = a.iter().zip(b).fold(0_u8, |acc, (x, y)| acc | (x ^ y));
+    // Keeps the optimiser from turning the fold into an early exit.
+    std::hint::black_box(difference) == 0
+}
+
+/// An Ed25519 key pair in memory. Wiped when dropped.
+pub(crate) struct Ed25519 {
+    // Boxed so that moving the owner never leaves a copy of the expanded private key behind.
+    pair: Box<Ed25519KeyPair>,
+}
+
+impl Ed25519 {
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Result<Self, CryptoError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map(Box::new);
+        scrub_stack();
+        Ok(Self { pair: pair.map_err(|_| CryptoError::MalformedKey)? })
+    }
+
+    pub(crate) fn public(&self) -> Result<[u8; 32], CryptoError> {
+        self.pair.public_key().as_ref().try_into().map_err(|_| CryptoError::MalformedKey)
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        let mut out = [0; 64];
+        out.copy_from_slice(self.pair.sign(message).as_ref());
+        out
+    }
+}
+
+impl Drop for Ed25519 {
+    fn drop(&mut self) {
+        // The backend does not wipe its key pairs. Writing a worthless pair over the real one does, without unsafe code.
+        if let Ok(worthless) = Ed25519KeyPair::from_seed_unchecked(&[0; 32]) {
+            *self.pair = worthless;
+            std::hint::black_box(&self.pair);
+        }
+        scrub_stack();
+    }
+}
+
+/// Checks an Ed25519 signature (RFC 8032).
+#[must_use]
+pub(crate) fn ed25519_verifies(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public).verify(message, signature).is_ok()
+}
+
+/// AES-256-GCM. Answers nonce, ciphertext and tag as one string of bytes.
+pub(crate) fn aead_seal(key: &[u8; 32], context: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    let nonce = random::<12>()?;
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| CryptoError::MalformedKey)?;
+    let mut buffer = plaintext.to_vec();
+    LessSafeKey::new(key)
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut buffer)
+        .map_err(|_| CryptoError::Unsealable)?;
+    Ok([&nonce[..], &buffer].concat())
+}
+
+/// The reverse of [`aead_seal`].
+pub(crate) fn aead_open(
+    key: &[u8; 32],
+    context: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    let (nonce, ciphertext) = sealed.split_first_chunk::<12>().ok_or(CryptoError::Unsealable)?;
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| CryptoError::MalformedKey)?;
+    let mut buffer = Zeroizing::new(ciphertext.to_vec());
+    let length = LessSafeKey::new(key)
+        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context), &mut buffer)
+        .map_err(|_| CryptoError::Unsealable)?
+        .len();
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+/// Overwrites the part of the stack that a key operation has just used: expanding a seed leaves copies there.
+#[inline(never)]
+pub(crate) fn scrub_stack() {
+    let mut used = [0xA5_u8; 16 * 1024];
+    used.zeroize();
+    std::hint::black_box(&used);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_differ_wherever_one_bit_differs() {
+        let a = sha256(b"a");
+        assert!(digests_equal(&a, &a));
+        for bit in 0..256 {
+            let mut b = a;
+            b[bit / 8] ^= 1 << (bit % 8);
+            assert!(!digests_equal(&a, &b), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn hmac_joins_its_parts() {
+        // RFC 4231, test case 2, with a key padded to 32 bytes: HMAC pads with zeros itself.
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        let mac = hmac_sha256(&key, &[b"what do ya want ", b"for nothing?"]);
+        assert_eq!(mac.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+    }
+
+    #[test]
+    fn random_bytes_are_not_repeated() {
+        assert_ne!(random::<32>().unwrap(), random::<32>().unwrap());
+    }
+}

@@ -1,0 +1,203 @@
+//! Access tokens: JWTs in the profile of RFC 9068, with the claims that SuperTokens adds.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::crypto::{self, CryptoError};
+use crate::jwk::Kid;
+use crate::signing_key::SigningKey;
+use crate::time::UnixTime;
+
+/// Claims that say what a token is. Extra claims never replace one of them.
+pub const RESERVED_CLAIMS: [&str; 12] =
+    ["iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "scope", "scp", "stt", "cnf"];
+
+/// SuperTokens token type: an OAuth2 access token. (0 is a session token, 2 an ID token.)
+pub const STT_ACCESS_TOKEN: u8 = 1;
+
+/// What an access token says.
+#[derive(Debug, Clone)]
+pub struct Claims<'a> {
+    /// Issuer: the URL under which verifiers know this server.
+    pub issuer: &'a str,
+    /// The client; both `sub` and `client_id`.
+    pub client_id: &'a str,
+    /// The one service that the token is for.
+    pub audience: &'a str,
+    /// What it may do there, in the order in which it was asked for.
+    pub scopes: &'a [&'a str],
+    /// When it was issued.
+    pub issued_at: UnixTime,
+    /// Seconds for which it is good.
+    pub lifetime: u64,
+    /// Unique id.
+    pub jti: &'a str,
+    /// Further claims. Those named in [`RESERVED_CLAIMS`] are left out.
+    pub extra: Option<&'a Map<String, Value>>,
+}
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    client_id: &'a str,
+    iat: i64,
+    exp: i64,
+    jti: &'a str,
+    scope: &'a str,
+    scp: &'a [&'a str],
+    stt: u8,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    extra: Option<Map<String, Value>>,
+}
+
+/// A signing key with its JOSE header, ready to mint.
+#[derive(Debug)]
+pub struct Minter {
+    key: SigningKey,
+    header: String,
+}
+
+impl Minter {
+    /// Prepares a key for minting.
+    #[must_use]
+    pub fn new(key: SigningKey) -> Self {
+        let alg = key.public().algorithm().name();
+        let header = format!(r#"{{"alg":"{alg}","typ":"at+jwt","kid":"{}"}}"#, key.kid());
+        Self { header: URL_SAFE_NO_PAD.encode(header), key }
+    }
+
+    /// The id of the key.
+    #[must_use]
+    pub fn kid(&self) -> &Kid {
+        self.key.kid()
+    }
+
+    /// Signs an access token: the compact serialization of RFC 7515 §7.1.
+    #[must_use]
+    pub fn mint(&self, claims: &Claims<'_>) -> String {
+        let issued_at = claims.issued_at.secs();
+        let extra = claims.extra.map(|extra| {
+            let allowed = extra.iter().filter(|(name, _)| !RESERVED_CLAIMS.contains(&name.as_str()));
+            allowed.map(|(name, value)| (name.clone(), value.clone())).collect()
+        });
+        let payload = Payload {
+            iss: claims.issuer,
+            sub: claims.client_id,
+            aud: claims.audience,
+            client_id: claims.client_id,
+            iat: issued_at,
+            exp: issued_at.saturating_add_unsigned(claims.lifetime),
+            jti: claims.jti,
+            scope: &claims.scopes.join(" "),
+            scp: claims.scopes,
+            stt: STT_ACCESS_TOKEN,
+            extra,
+        };
+        let mut json = Vec::with_capacity(512);
+        // Strings and integers into memory: there is nothing in the payload that could fail to serialize.
+        let written = serde_json::to_writer(&mut json, &payload);
+        debug_assert!(written.is_ok());
+
+        let mut token = String::with_capacity(self.header.len() + json.len() * 4 / 3 + 100);
+        token.push_str(&self.header);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(&json, &mut token);
+        let signature = self.key.sign(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        token
+    }
+}
+
+/// A new token id: 128 random bits as 22 base64url characters.
+///
+/// # Errors
+/// [`CryptoError::NoRandomness`] when the operating system gives no random bytes.
+pub fn random_jti() -> Result<String, CryptoError> {
+    Ok(URL_SAFE_NO_PAD.encode(crypto::random::<16>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signing_key::Seed;
+    use serde_json::json;
+
+    fn minter() -> Minter {
+        // The key of RFC 8037 A.1.
+        let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
+        Minter::new(SigningKey::from_seed(&Seed::from_bytes(&seed).unwrap()).unwrap())
+    }
+
+    fn claims<'a>() -> Claims<'a> {
+        Claims {
+            issuer: "https://auth.example.com/auth",
+            client_id: "stcl_task",
+            audience: "event",
+            scopes: &["event.view", "event.create"],
+            issued_at: UnixTime::from_secs(1_800_000_000),
+            lifetime: 3600,
+            jti: "AAAAAAAAAAAAAAAAAAAAAA",
+            extra: None,
+        }
+    }
+
+    fn part(token: &str, index: usize) -> String {
+        let part = token.split('.').nth(index).unwrap();
+        String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn golden_token_with_fixed_key_clock_and_jti() {
+        let token = minter().mint(&claims());
+        assert_eq!(
+            part(&token, 0),
+            r#"{"alg":"EdDSA","typ":"at+jwt","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}"#
+        );
+        assert_eq!(
+            part(&token, 1),
+            concat!(
+                r#"{"iss":"https://auth.example.com/auth","sub":"stcl_task","aud":"event","client_id":"stcl_task","#,
+                r#""iat":1800000000,"exp":1800003600,"jti":"AAAAAAAAAAAAAAAAAAAAAA","#,
+                r#""scope":"event.view event.create","scp":["event.view","event.create"],"stt":1}"#
+            )
+        );
+        assert_eq!(token, include_str!("golden_token.txt").trim_end());
+    }
+
+    #[test]
+    fn extra_claims_never_replace_what_a_token_is() {
+        let extra = json!({
+            "iss": "x", "sub": "x", "aud": "x", "client_id": "x", "iat": 1, "exp": 1, "nbf": 1, "jti": "x",
+            "scope": "x", "scp": ["x"], "stt": 0, "cnf": {}, "tenant": "blue"
+        });
+        let minted = minter().mint(&Claims { extra: extra.as_object(), ..claims() });
+        let payload: Value = serde_json::from_str(&part(&minted, 1)).unwrap();
+        let mut plain: Value = serde_json::from_str(&part(&minter().mint(&claims()), 1)).unwrap();
+        plain["tenant"] = json!("blue");
+        assert_eq!(payload, plain);
+    }
+
+    #[test]
+    fn no_scope_is_an_empty_string_and_an_empty_array() {
+        let minted = minter().mint(&Claims { scopes: &[], ..claims() });
+        assert!(part(&minted, 1).contains(r#""scope":"","scp":[],"stt":1"#));
+    }
+
+    #[test]
+    fn text_that_needs_escaping_is_escaped() {
+        let minted = minter().mint(&Claims { audience: "a\"b\\c\u{1}", ..claims() });
+        let payload: Value = serde_json::from_str(&part(&minted, 1)).unwrap();
+        assert_eq!(payload["aud"], "a\"b\\c\u{1}");
+    }
+
+    #[test]
+    fn token_ids_are_22_characters_and_differ() {
+        let (a, b) = (random_jti().unwrap(), random_jti().unwrap());
+        assert_eq!((a.len(), a == b), (22, false));
+    }
+}
