@@ -1,0 +1,21 @@
+//! What m2mint is about, as types that cannot hold a bad value.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`names`] | client ids, scopes, audiences: RFC 6749's grammar |
+//! | [`grants`] | what a client may ask for |
+//! | [`secret`] | client secrets and admin keys |
+//! | [`client`] | the client, as administrators see it |
+//! | [`span`] | durations as people write them |
+
+pub mod client;
+pub mod grants;
+pub mod names;
+pub mod secret;
+pub mod span;
+
+pub use client::{Client, Settings};
+pub use grants::Grants;
+pub use names::{Audience, ClientId, InvalidName, Scope, ScopePattern};
+pub use secret::{AdminKey, ClientSecret, SecretHash};
+pub use span::Span;

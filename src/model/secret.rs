@@ -1,0 +1,221 @@
+//! Client secrets and admin keys: made, recognised, hashed; never stored as they are.
+
+use std::fmt;
+
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use m2mint_keys::crypto::{self, CryptoError};
+use zeroize::Zeroizing;
+
+/// The shortest secret that a caller may choose.
+pub const MIN_CHOSEN_LENGTH: usize = 16;
+/// The longest secret that is looked at.
+pub const MAX_LENGTH: usize = 1024;
+
+const RANDOM_LENGTH: usize = 43;
+const CHECKSUM_LENGTH: usize = 6;
+
+/// A client secret in the clear. Wiped when dropped, never printed.
+pub struct ClientSecret(Zeroizing<String>);
+
+/// A secret that a caller chose is too weak, or cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSecret {
+    /// Too easy to guess.
+    #[error("a secret must have at least {MIN_CHOSEN_LENGTH} characters")]
+    TooShort,
+    /// Beyond what a request may carry.
+    #[error("a secret must have at most {MAX_LENGTH} characters")]
+    TooLong,
+    /// RFC 6749 Appendix A.2 allows printable ASCII only.
+    #[error("a secret may hold printable ASCII characters only")]
+    BadCharacter,
+}
+
+impl ClientSecret {
+    /// Makes a secret: `m2s_`, 256 random bits, a checksum.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`] when the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, CryptoError> {
+        generate("m2s_").map(Self)
+    }
+
+    /// Takes a secret that a caller chose.
+    ///
+    /// # Errors
+    /// [`InvalidSecret`] when it is too short, too long, or holds other than printable ASCII.
+    pub fn chosen(text: &str) -> Result<Self, InvalidSecret> {
+        if text.chars().count() < MIN_CHOSEN_LENGTH {
+            return Err(InvalidSecret::TooShort);
+        }
+        if text.len() > MAX_LENGTH {
+            return Err(InvalidSecret::TooLong);
+        }
+        if !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+            return Err(InvalidSecret::BadCharacter);
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The secret itself, for the one answer that shows it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    ///
+    /// # Errors
+    /// [`CryptoError`] when there is no salt to be had.
+    pub fn hash(&self) -> Result<SecretHash, CryptoError> {
+        if is_generated("m2s_", &self.0) {
+            return Ok(SecretHash::Sha256(crypto::sha256(self.0.as_bytes())));
+        }
+        let hash = slow_hash().hash_password(self.0.as_bytes()).map_err(|_| CryptoError::NoRandomness)?;
+        Ok(SecretHash::Argon2id(hash.to_string().into()))
+    }
+}
+
+impl fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSecret(..)")
+    }
+}
+
+/// What is stored of a client secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretHash {
+    /// Of a secret with 256 random bits: nothing that a slow hash could add.
+    Sha256([u8; 32]),
+    /// Of a secret that a person may have chosen: a PHC string.
+    Argon2id(Box<str>),
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sha256(_) => "Sha256(..)",
+            Self::Argon2id(_) => "Argon2id(..)",
+        })
+    }
+}
+
+/// Whether `presented` has the form, checksum included, of a secret that this server makes.
+#[must_use]
+pub fn is_generated_secret(presented: &str) -> bool {
+    is_generated("m2s_", presented)
+}
+
+/// Checks a chosen secret against its Argon2id hash. Takes milliseconds and 19 MiB: never on a thread that serves.
+#[must_use]
+pub fn slow_hash_matches(phc: &str, presented: &str) -> bool {
+    slow_hash().verify_password(presented.as_bytes(), phc).is_ok()
+}
+
+/// An admin key in the clear. Wiped when dropped, never printed.
+pub struct AdminKey(Zeroizing<String>);
+
+impl AdminKey {
+    /// Makes a key: `m2a_`, 256 random bits, a checksum.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`] when the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, CryptoError> {
+        generate("m2a_").map(Self)
+    }
+
+    /// The key itself, for the one time that it is shown.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        crypto::sha256(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for AdminKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminKey(..)")
+    }
+}
+
+fn generate(prefix: &str) -> Result<Zeroizing<String>, CryptoError> {
+    let random = Zeroizing::new(crypto::random::<32>()?);
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + RANDOM_LENGTH + CHECKSUM_LENGTH));
+    text.push_str(prefix);
+    URL_SAFE_NO_PAD.encode_string(*random, &mut text);
+    let checksum = checksum(&text);
+    text.push_str(&checksum);
+    Ok(text)
+}
+
+fn is_generated(prefix: &str, text: &str) -> bool {
+    text.len() == prefix.len() + RANDOM_LENGTH + CHECKSUM_LENGTH
+        && text.starts_with(prefix)
+        && text.is_ascii()
+        && text.split_at_checked(text.len() - CHECKSUM_LENGTH).is_some_and(|(body, sum)| checksum(body) == sum)
+}
+
+/// Lets a scanner tell a leaked secret from a look-alike without asking anybody: the first 6 base64url characters of
+/// the SHA-256 of what stands before them.
+fn checksum(body: &str) -> String {
+    let mut text = URL_SAFE_NO_PAD.encode(crypto::sha256(body.as_bytes()));
+    text.truncate(CHECKSUM_LENGTH);
+    text
+}
+
+fn slow_hash() -> Argon2<'static> {
+    // OWASP's first recommendation for Argon2id: 19 MiB, 2 passes, 1 lane.
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_secret_has_prefix_entropy_and_checksum() {
+        let secret = ClientSecret::generate().unwrap();
+        assert_eq!(secret.expose().len(), 4 + 43 + 6);
+        assert!(is_generated_secret(secret.expose()));
+        assert!(matches!(secret.hash().unwrap(), SecretHash::Sha256(_)));
+        for position in 0..secret.expose().len() {
+            let mut changed = secret.expose().as_bytes().to_vec();
+            changed[position] = if changed[position] == b'x' { b'y' } else { b'x' };
+            assert!(!is_generated_secret(&String::from_utf8(changed).unwrap()), "character {position}");
+        }
+    }
+
+    #[test]
+    fn a_chosen_secret_is_hashed_slowly_and_with_salt() {
+        let secret = ClientSecret::chosen("correct horse battery").unwrap();
+        let (SecretHash::Argon2id(a), SecretHash::Argon2id(b)) = (secret.hash().unwrap(), secret.hash().unwrap())
+        else {
+            panic!("a chosen secret needs a slow hash");
+        };
+        assert_ne!(a, b);
+        assert!(a.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{a}");
+        assert!(slow_hash_matches(&a, "correct horse battery") && !slow_hash_matches(&a, "correct horse batterx"));
+    }
+
+    #[test]
+    fn weak_and_unsendable_secrets_are_refused() {
+        assert!(matches!(ClientSecret::chosen("fifteen letters"), Err(InvalidSecret::TooShort)));
+        assert!(matches!(ClientSecret::chosen(&"x".repeat(1025)), Err(InvalidSecret::TooLong)));
+        assert!(matches!(ClientSecret::chosen("sixteen letters\u{e9}"), Err(InvalidSecret::BadCharacter)));
+    }
+
+    #[test]
+    fn nothing_is_printed() {
+        let secret = ClientSecret::generate().unwrap();
+        let shown = format!("{secret:?} {:?} {:?}", secret.hash().unwrap(), AdminKey::generate().unwrap());
+        assert_eq!(shown, "ClientSecret(..) Sha256(..) AdminKey(..)");
+    }
+}

@@ -1,0 +1,351 @@
+//! Clients and their secrets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use m2mint_keys::time::{UnixTime, millis};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde_json::{Map, Value};
+
+use crate::model::grants::AudienceScopes;
+use crate::model::names::split_scopes;
+use crate::model::{Audience, Client, ClientId, ScopePattern, SecretHash, Settings, Span};
+use crate::store::{Result, StoreError, keys};
+
+/// A stored secret: everything but the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// Its own id, by which it is listed and removed.
+    pub id: i64,
+    /// What is kept of it.
+    pub hash: SecretHash,
+    /// When it was made.
+    pub created_at: UnixTime,
+    /// When it stops being accepted.
+    pub expires_at: Option<UnixTime>,
+    /// When it was last accepted, to within a minute.
+    pub last_used_at: Option<UnixTime>,
+}
+
+/// What issuing tokens needs to know of a client, as text: parsed once, when it is loaded into memory.
+pub struct IssuingRow<'a> {
+    /// Client id.
+    pub id: &'a str,
+    /// `Some(false)` refuses every token.
+    pub enabled: Option<bool>,
+    /// Allowed scopes, separated by spaces.
+    pub scope: &'a str,
+    /// Allowed audiences, separated by spaces.
+    pub audience: &'a str,
+    /// JSON of scopes by audience.
+    pub audience_scopes: Option<&'a str>,
+    /// Own token lifetime.
+    pub token_lifetime: Option<Duration>,
+    /// Tokens issued up to this time are revoked.
+    pub tokens_revoked_at: Option<UnixTime>,
+}
+
+const COLUMNS: &str = "id, name, enabled, scope, audience, audience_scopes, token_lifetime, extra, created_at, updated_at";
+
+/// Adds a client. Answers `false`, and changes nothing, when the id is taken.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn insert(db: &Connection, client: &Client) -> Result<bool> {
+    let settings = &client.settings;
+    let added = db
+        .prepare_cached(&format!(
+            "INSERT INTO clients ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
+        ))?
+        .execute(params![
+            client.id.as_str(),
+            settings.name,
+            settings.enabled,
+            join(settings.scope.iter().map(ScopePattern::as_str)),
+            join(settings.audience.iter().map(Audience::as_str)),
+            settings.audience_scopes.as_ref().map(audience_scopes_json),
+            settings.token_lifetime.map(|lifetime| millis(lifetime.0)),
+            Value::Object(settings.extra.clone()).to_string(),
+            client.created_at.millis(),
+            client.updated_at.millis(),
+        ])?;
+    allow_lifetime(db, settings)?;
+    Ok(added == 1)
+}
+
+/// Changes the settings of a client. Answers `false` when there is none.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn update(db: &Connection, client: &Client) -> Result<bool> {
+    let settings = &client.settings;
+    let changed = db
+        .prepare_cached(
+            "UPDATE clients SET name = ?2, enabled = ?3, scope = ?4, audience = ?5, audience_scopes = ?6,
+             token_lifetime = ?7, extra = ?8, updated_at = ?9 WHERE id = ?1",
+        )?
+        .execute(params![
+            client.id.as_str(),
+            settings.name,
+            settings.enabled,
+            join(settings.scope.iter().map(ScopePattern::as_str)),
+            join(settings.audience.iter().map(Audience::as_str)),
+            settings.audience_scopes.as_ref().map(audience_scopes_json),
+            settings.token_lifetime.map(|lifetime| millis(lifetime.0)),
+            Value::Object(settings.extra.clone()).to_string(),
+            client.updated_at.millis(),
+        ])?;
+    allow_lifetime(db, settings)?;
+    Ok(changed == 1)
+}
+
+/// Removes a client with its secrets. Answers whether it was there.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn remove(db: &Connection, id: &str) -> Result<bool> {
+    Ok(db.prepare_cached("DELETE FROM clients WHERE id = ?1")?.execute([id])? == 1)
+}
+
+/// The client `id`.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn get(db: &Connection, id: &str) -> Result<Option<Client>> {
+    let mut statement = db.prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id = ?1"))?;
+    let row = statement.query_row([id], |row| Ok(client(row))).optional()?;
+    row.transpose()
+}
+
+/// Where a page of clients begins: after the client with this creation time and id.
+pub type PageStart = (i64, String);
+
+/// A page of clients, oldest first, and where the next one begins.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn page(
+    db: &Connection,
+    after: Option<&PageStart>,
+    size: usize,
+    name: Option<&str>,
+) -> Result<(Vec<Client>, Option<PageStart>)> {
+    let (created_at, id) = after.map_or((i64::MIN, ""), |(created_at, id)| (*created_at, id.as_str()));
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM clients WHERE (created_at, id) > (?1, ?2) AND (?3 IS NULL OR name = ?3)
+         ORDER BY created_at, id LIMIT ?4"
+    ))?;
+    // One more than asked for tells whether there is a next page.
+    let rows = statement.query_map(params![created_at, id, name, size + 1], |row| Ok(client(row)))?;
+    let mut clients = rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().collect::<Result<Vec<_>>>()?;
+    let more = clients.len() > size;
+    clients.truncate(size);
+    let next = clients.last().filter(|_| more);
+    let next = next.map(|client| (client.created_at.millis(), client.id.as_str().to_owned()));
+    Ok((clients, next))
+}
+
+/// Marks every token of the client issued up to `now` as revoked. Answers whether the client exists.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn revoke_tokens(db: &Connection, id: &str, now: UnixTime) -> Result<bool> {
+    let mut statement = db.prepare_cached("UPDATE clients SET tokens_revoked_at = ?2 WHERE id = ?1")?;
+    Ok(statement.execute(params![id, now.millis()])? == 1)
+}
+
+/// The longest lifetime that any client has of its own.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn longest_lifetime(db: &Connection) -> Result<Option<Duration>> {
+    let longest: Option<u64> = db.query_row("SELECT max(token_lifetime) FROM clients", [], |row| row.get(0))?;
+    Ok(longest.map(Duration::from_millis))
+}
+
+/// Adds a secret to a client and answers its id.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written, or there is no such client.
+pub fn add_secret(
+    db: &Connection,
+    client_id: &str,
+    hash: &SecretHash,
+    now: UnixTime,
+    expires_at: Option<UnixTime>,
+) -> Result<i64> {
+    let (kind, bytes): (&str, &[u8]) = match hash {
+        SecretHash::Sha256(digest) => ("sha256", digest),
+        SecretHash::Argon2id(phc) => ("argon2id", phc.as_bytes()),
+    };
+    db.prepare_cached(
+        "INSERT INTO client_secrets (client_id, kind, hash, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![client_id, kind, bytes, now.millis(), expires_at.map(UnixTime::millis)])?;
+    Ok(db.last_insert_rowid())
+}
+
+/// The secrets of a client, oldest first.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn secrets(db: &Connection, client_id: &str) -> Result<Vec<StoredSecret>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, kind, hash, created_at, expires_at, last_used_at FROM client_secrets WHERE client_id = ?1 ORDER BY id",
+    )?;
+    let rows = statement.query_map([client_id], |row| secret(row))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Removes one secret of a client, and answers whether it was there.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn remove_secret(db: &Connection, client_id: &str, id: i64) -> Result<bool> {
+    let mut statement = db.prepare_cached("DELETE FROM client_secrets WHERE client_id = ?1 AND id = ?2")?;
+    Ok(statement.execute(params![client_id, id])? == 1)
+}
+
+/// Removes all secrets of a client.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn remove_secrets(db: &Connection, client_id: &str) -> Result<()> {
+    db.prepare_cached("DELETE FROM client_secrets WHERE client_id = ?1")?.execute([client_id])?;
+    Ok(())
+}
+
+/// Remembers when secrets were last accepted.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn save_last_used(db: &Connection, used: &[(i64, UnixTime)]) -> Result<()> {
+    let mut statement = db.prepare_cached(
+        "UPDATE client_secrets SET last_used_at = ?2 WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)",
+    )?;
+    for (id, at) in used {
+        statement.execute(params![id, at.millis()])?;
+    }
+    Ok(())
+}
+
+/// Hands every client, with its secrets, to `load`; or only the client `id`.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read, or `load` cannot make sense of what is in it.
+pub fn for_issuing(
+    db: &Connection,
+    id: Option<&str>,
+    mut load: impl FnMut(&IssuingRow<'_>, Vec<StoredSecret>) -> Result<()>,
+) -> Result<()> {
+    const QUERY: &str = "SELECT id, enabled, scope, audience, audience_scopes, token_lifetime, tokens_revoked_at FROM clients";
+    const SECRETS: &str = "SELECT id, kind, hash, created_at, expires_at, last_used_at, client_id FROM client_secrets";
+    let snapshot = db.unchecked_transaction()?;
+    // Both in the order of client ids, so that one pass over each is enough.
+    let (mut clients, mut all_secrets) = match id {
+        Some(_) => (
+            snapshot.prepare_cached(&format!("{QUERY} WHERE id = ?1"))?,
+            snapshot.prepare_cached(&format!("{SECRETS} WHERE client_id = ?1 ORDER BY id"))?,
+        ),
+        None => (
+            snapshot.prepare_cached(&format!("{QUERY} ORDER BY id"))?,
+            snapshot.prepare_cached(&format!("{SECRETS} ORDER BY client_id, id"))?,
+        ),
+    };
+    let parameters = id.as_slice();
+    let mut clients = clients.query(rusqlite::params_from_iter(parameters))?;
+    let mut all_secrets = all_secrets.query(rusqlite::params_from_iter(parameters))?;
+    let mut next_secret = all_secrets.next()?;
+    while let Some(row) = clients.next()? {
+        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        let client = IssuingRow {
+            id: text(0)?,
+            enabled: row.get(1)?,
+            scope: text(2)?,
+            audience: text(3)?,
+            audience_scopes: row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?,
+            token_lifetime: row.get::<_, Option<u64>>(5)?.map(Duration::from_millis),
+            tokens_revoked_at: row.get::<_, Option<i64>>(6)?.map(UnixTime::from_millis),
+        };
+        let mut secrets = Vec::with_capacity(1);
+        while let Some(row) = next_secret {
+            if row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)? != client.id {
+                break;
+            }
+            secrets.push(secret(row)?);
+            next_secret = all_secrets.next()?;
+        }
+        load(&client, secrets)?;
+    }
+    Ok(())
+}
+
+/// Scopes by audience, from their JSON.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when it is not what m2mint writes.
+pub fn parse_audience_scopes(json: &str) -> Result<AudienceScopes> {
+    let map: BTreeMap<String, Vec<String>> = serde_json::from_str(json).map_err(corrupt)?;
+    let entry = |(audience, scopes): (String, Vec<String>)| {
+        let scopes = scopes.iter().map(|scope| ScopePattern::parse(scope)).collect::<std::result::Result<_, _>>();
+        Ok((Audience::parse(&audience).map_err(corrupt)?, scopes.map_err(corrupt)?))
+    };
+    map.into_iter().map(entry).collect()
+}
+
+fn audience_scopes_json(map: &AudienceScopes) -> String {
+    let entry = |(audience, scopes): (&Audience, &Vec<ScopePattern>)| {
+        (audience.as_str().to_owned(), scopes.iter().map(|scope| scope.as_str()).collect::<Value>())
+    };
+    Value::Object(map.iter().map(entry).collect()).to_string()
+}
+
+fn allow_lifetime(db: &Connection, settings: &Settings) -> Result<()> {
+    settings.token_lifetime.map_or(Ok(()), |lifetime| keys::allow_lifetime(db, lifetime.0))
+}
+
+fn client(row: &Row<'_>) -> Result<Client> {
+    let (id, scope, audience): (String, String, String) = (row.get(0)?, row.get(3)?, row.get(4)?);
+    let extra: Map<String, Value> = serde_json::from_str(&row.get::<_, String>(7)?).map_err(corrupt)?;
+    let scope = split_scopes(&scope).map(ScopePattern::parse).collect::<std::result::Result<_, _>>();
+    let audience = split_scopes(&audience).map(Audience::parse).collect::<std::result::Result<_, _>>();
+    let audience_scopes: Option<String> = row.get(5)?;
+    Ok(Client {
+        id: ClientId::parse(&id).map_err(corrupt)?,
+        settings: Settings {
+            name: row.get(1)?,
+            enabled: row.get(2)?,
+            scope: scope.map_err(corrupt)?,
+            audience: audience.map_err(corrupt)?,
+            audience_scopes: audience_scopes.as_deref().map(parse_audience_scopes).transpose()?,
+            token_lifetime: row.get::<_, Option<u64>>(6)?.map(Duration::from_millis).map(Span),
+            extra,
+        },
+        created_at: UnixTime::from_millis(row.get(8)?),
+        updated_at: UnixTime::from_millis(row.get(9)?),
+    })
+}
+
+fn secret(row: &Row<'_>) -> rusqlite::Result<StoredSecret> {
+    let kind: String = row.get(1)?;
+    let hash = if kind == "sha256" {
+        SecretHash::Sha256(row.get(2)?)
+    } else {
+        SecretHash::Argon2id(String::from_utf8_lossy(row.get_ref(2)?.as_blob()?).into())
+    };
+    Ok(StoredSecret {
+        id: row.get(0)?,
+        hash,
+        created_at: UnixTime::from_millis(row.get(3)?),
+        expires_at: row.get::<_, Option<i64>>(4)?.map(UnixTime::from_millis),
+        last_used_at: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_millis),
+    })
+}
+
+fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(" ")
+}
+
+fn corrupt(error: impl ToString) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}

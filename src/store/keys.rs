@@ -1,0 +1,234 @@
+//! Signing keys, the attested clock, and what other processes ask the key keeper to do.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use m2mint_keys::jwk::{Kid, PublicKey};
+use m2mint_keys::key_ring::{KeyRecord, KeyRing};
+use m2mint_keys::time::{Attested, AttestedClock, Boot, Moment, Reading, UnixTime, millis};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::store::{Result, StoreError};
+
+/// What the file as a whole says.
+#[derive(Debug)]
+pub struct Issuer {
+    /// The sealed constant that recognises the master key.
+    pub master_check: Vec<u8>,
+    /// Attested time, and the reading to go on from.
+    pub clock: AttestedClock,
+    /// When a rotation was asked for that has not happened yet.
+    pub rotation_asked: Option<UnixTime>,
+}
+
+/// What somebody asks the keeper of the keys to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRequest {
+    /// Rotate as soon as the rule allows.
+    Rotate,
+    /// Take this key out now.
+    Revoke(Kid),
+}
+
+/// The row that describes the file; `None` in a file that was never served.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn issuer(db: &Connection) -> Result<Option<Issuer>> {
+    let query = "SELECT master_check, attested, clock_wall, clock_steady, clock_boot, rotation_asked FROM issuer";
+    let row = db.query_row(query, [], |row| {
+        let reading = Reading {
+            wall: UnixTime::from_millis(row.get(2)?),
+            steady: row.get(3)?,
+            boot: Boot(row.get(4)?),
+        };
+        Ok(Issuer {
+            master_check: row.get(0)?,
+            clock: AttestedClock::resume(Attested::from_millis(row.get(1)?), reading),
+            rotation_asked: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_millis),
+        })
+    });
+    Ok(row.optional()?)
+}
+
+/// Makes the row that describes the file.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn create_issuer(db: &Connection, master_check: &[u8], clock: &AttestedClock) -> Result<()> {
+    let last = clock.last();
+    db.execute(
+        "INSERT INTO issuer (id, master_check, created_at, attested, clock_wall, clock_steady, clock_boot)
+         VALUES (1, ?1, ?2, ?3, ?2, ?4, ?5)",
+        params![master_check, last.wall.millis(), clock.moment().attested.millis(), last.steady, last.boot.0],
+    )?;
+    Ok(())
+}
+
+/// Stores how far the attested clock has come.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn save_clock(db: &Connection, clock: &AttestedClock) -> Result<()> {
+    let last = clock.last();
+    db.prepare_cached("UPDATE issuer SET attested = ?1, clock_wall = ?2, clock_steady = ?3, clock_boot = ?4")?
+        .execute(params![clock.moment().attested.millis(), last.wall.millis(), last.steady, last.boot.0])?;
+    Ok(())
+}
+
+/// Stores, or forgets, that a rotation was asked for.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn save_rotation_asked(db: &Connection, asked: Option<UnixTime>) -> Result<()> {
+    db.execute("UPDATE issuer SET rotation_asked = ?1", [asked.map(UnixTime::millis)])?;
+    Ok(())
+}
+
+const COLUMNS: &str = "kid, public, founding, created_at, published_at, published_attested, promoted_at, \
+     promoted_attested, retired_at, retired_attested, revoked_at, revoked_attested, signed_until, \
+     out_of_use_attested, longest_lifetime";
+
+/// The ring of the file; `None` while there are no keys.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read, or its keys contradict each other.
+pub fn ring(db: &Connection) -> Result<Option<KeyRing>> {
+    let mut statement = db.prepare_cached(&format!("SELECT {COLUMNS} FROM signing_keys ORDER BY id"))?;
+    let records = statement.query_map([], record)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    if records.is_empty() {
+        return Ok(None);
+    }
+    KeyRing::from_records(records).map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
+    let moment = |wall: usize| -> rusqlite::Result<Option<Moment>> {
+        let (wall, attested): (Option<i64>, Option<i64>) = (row.get(wall)?, row.get(wall + 1)?);
+        Ok(wall.zip(attested).map(|(wall, attested)| Moment {
+            wall: UnixTime::from_millis(wall),
+            attested: Attested::from_millis(attested),
+        }))
+    };
+    let kid: String = row.get(0)?;
+    let kid = Kid::parse(&kid).ok_or(rusqlite::Error::InvalidColumnName("kid".into()))?;
+    Ok(KeyRecord {
+        kid,
+        public: PublicKey::ed25519(row.get(1)?),
+        founding: row.get(2)?,
+        created: UnixTime::from_millis(row.get(3)?),
+        published: moment(4)?,
+        promoted: moment(6)?,
+        retired: moment(8)?,
+        revoked: moment(10)?,
+        signed_until: row.get::<_, Option<i64>>(12)?.map(UnixTime::from_millis),
+        out_of_use: row.get::<_, Option<i64>>(13)?.map(Attested::from_millis),
+        longest_lifetime: Duration::from_millis(row.get::<_, u64>(14)?),
+    })
+}
+
+/// The sealed private half of `kid`, if it still exists.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn sealed(db: &Connection, kid: &Kid) -> Result<Option<Vec<u8>>> {
+    let mut statement = db.prepare_cached("SELECT sealed FROM signing_keys WHERE kid = ?1")?;
+    Ok(statement.query_row([kid.as_str()], |row| row.get(0)).optional()?.flatten())
+}
+
+/// A private half that was just made: its key and its sealed form.
+pub type Sealed = (Kid, Vec<u8>);
+
+/// Makes the file hold exactly `ring`, oldest key first. Private halves that must not exist any more are erased in the
+/// same step; those of new keys come from `fresh`.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn save_ring(db: &Connection, ring: &KeyRing, fresh: &[Sealed]) -> Result<()> {
+    let mut statement = db.prepare_cached("SELECT kid, sealed FROM signing_keys")?;
+    let stored = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let stored: HashMap<String, Option<Vec<u8>>> = stored.collect::<rusqlite::Result<_>>()?;
+    let sealed = |kid: &Kid| {
+        let new = fresh.iter().find(|(made, _)| made == kid).map(|(_, sealed)| sealed);
+        new.or_else(|| stored.get(kid.as_str()).and_then(Option::as_ref))
+    };
+    // Written anew as a whole: there are a handful of rows, and no order of updates that keeps each state unique.
+    db.execute("DELETE FROM signing_keys", [])?;
+    let mut insert = db.prepare_cached(&format!(
+        "INSERT INTO signing_keys ({COLUMNS}, alg, sealed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+    ))?;
+    let wall = |moment: Option<Moment>| moment.map(|moment| moment.wall.millis());
+    let attested = |moment: Option<Moment>| moment.map(|moment| moment.attested.millis());
+    for key in ring.records() {
+        insert.execute(params![
+            key.kid.as_str(),
+            key.public.bytes(),
+            key.founding,
+            key.created.millis(),
+            wall(key.published),
+            attested(key.published),
+            wall(key.promoted),
+            attested(key.promoted),
+            wall(key.retired),
+            attested(key.retired),
+            wall(key.revoked),
+            attested(key.revoked),
+            key.signed_until.map(UnixTime::millis),
+            key.out_of_use.map(Attested::millis),
+            millis(key.longest_lifetime),
+            key.public.algorithm().name(),
+            sealed(&key.kid).filter(|_| key.has_private_half()),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Remembers that tokens may live for `lifetime`, before any such token is signed.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn allow_lifetime(db: &Connection, lifetime: Duration) -> Result<()> {
+    db.prepare_cached("UPDATE signing_keys SET longest_lifetime = ?1 WHERE sealed IS NOT NULL AND longest_lifetime < ?1")?
+        .execute([millis(lifetime)])?;
+    Ok(())
+}
+
+/// Leaves a request for the process that serves the file.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn ask(db: &Connection, request: &KeyRequest, now: UnixTime) -> Result<()> {
+    let (kind, kid) = match request {
+        KeyRequest::Rotate => ("rotate", None),
+        KeyRequest::Revoke(kid) => ("revoke", Some(kid.as_str())),
+    };
+    db.execute("INSERT INTO key_requests (kind, kid, asked_at) VALUES (?1, ?2, ?3)", params![kind, kid, now.millis()])?;
+    Ok(())
+}
+
+/// The requests that wait, oldest first, with the id under which [`answer`] takes them away.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn requests(db: &Connection) -> Result<Vec<(i64, KeyRequest)>> {
+    let mut statement = db.prepare_cached("SELECT id, kind, kid FROM key_requests ORDER BY id")?;
+    let rows = statement.query_map([], |row| {
+        let (kind, kid): (String, Option<String>) = (row.get(1)?, row.get(2)?);
+        let request = match kid.as_deref().and_then(Kid::parse) {
+            Some(kid) if kind == "revoke" => KeyRequest::Revoke(kid),
+            _ => KeyRequest::Rotate,
+        };
+        Ok((row.get(0)?, request))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Takes a request away.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn answer(db: &Connection, id: i64) -> Result<()> {
+    db.prepare_cached("DELETE FROM key_requests WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! The SQLite file. No HTTP type in here, and no decision: what is stored was decided elsewhere.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`schema`] | opening, pragmas, migrations |
+//! | [`clients`] | clients and their secrets |
+//! | [`keys`] | signing keys, the attested clock, requests for the key keeper |
+//! | [`revocations`] | revoked tokens |
+//! | [`changes`] | what changed since, also by other processes |
+//! | [`admin_keys`] | the key that the first start makes |
+
+pub mod admin_keys;
+pub mod changes;
+pub mod clients;
+pub mod keys;
+pub mod revocations;
+pub mod schema;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+pub use schema::OpenError;
+
+/// Why a read or a write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full, gone, or refuses. Nothing was changed.
+    #[error("the database cannot be used right now: {0}")]
+    Unavailable(#[source] rusqlite::Error),
+    /// COMMIT failed with an I/O error. Recovery may still find the change in the log: reread before going on.
+    #[error("it is not known whether the database took the change: {0}")]
+    OutcomeUnknown(#[source] rusqlite::Error),
+    /// The file holds something that m2mint would never write.
+    #[error("the database holds a value that makes no sense: {0}")]
+    Corrupt(String),
+    /// The file cannot be opened again after an error.
+    #[error("the database could not be reopened: {0}")]
+    Reopen(#[from] OpenError),
+    /// A statement that contradicts the schema: a defect of m2mint, or a value that is taken already.
+    #[error("the database refused the change: {0}")]
+    Refused(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => Self::Refused(error),
+            Some(_) => Self::Unavailable(error),
+            None => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+/// Result of a store operation.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The file: one writer, one reader.
+pub struct Store {
+    path: PathBuf,
+    writer: Mutex<Option<Connection>>,
+    reader: Mutex<Option<Connection>>,
+    /// Held as long as this process serves the file. Closed last: closing any descriptor of a file drops SQLite's locks on it.
+    _claim: Option<File>,
+}
+
+impl Store {
+    /// Opens an existing database, or makes one.
+    ///
+    /// # Errors
+    /// [`OpenError`], in words for the person who starts the program.
+    pub fn open(path: &Path, claim: Option<File>) -> std::result::Result<Self, OpenError> {
+        let writer = schema::open_writer(path)?;
+        let reader = schema::open_reader(path)?;
+        let path = path.to_owned();
+        Ok(Self { path, writer: Mutex::new(Some(writer)), reader: Mutex::new(Some(reader)), _claim: claim })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let mut slot = self.reader.lock();
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.path)?,
+        };
+        let result = query(&connection);
+        // A connection that met an I/O error may hold on to a view of the file that is gone.
+        if !matches!(result, Err(StoreError::Unavailable(_))) {
+            *slot = Some(connection);
+        }
+        result
+    }
+
+    /// Changes the file in one transaction. When this returns `Ok`, the change is durable.
+    ///
+    /// # Errors
+    /// Whatever `change` says, which then left no trace, or a [`StoreError`] of the transaction itself.
+    pub fn write<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let mut slot = self.writer.lock();
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => schema::open_writer(&self.path).map_err(StoreError::from)?,
+        };
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| StoreError::Unavailable(error).into())?;
+        let value = match change(&transaction) {
+            Ok(value) => value,
+            Err(error) => {
+                drop(transaction);
+                *slot = Some(connection);
+                return Err(error);
+            }
+        };
+        match transaction.commit() {
+            Ok(()) => {
+                *slot = Some(connection);
+                Ok(value)
+            }
+            // Only a full disk is known to leave nothing behind. After any other failure the connection is dropped, and
+            // the next one rereads the file with whatever recovery makes of the log.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                drop(connection);
+                Err(StoreError::Unavailable(error).into())
+            }
+            Err(error) => {
+                drop(connection);
+                self.reader.lock().take();
+                Err(StoreError::OutcomeUnknown(error).into())
+            }
+        }
+    }
+
+    /// Moves everything from the log into the file and empties the log, so that nothing erased is left in it.
+    /// Answers whether that worked: another process that reads can hold it up.
+    pub fn checkpoint(&self) -> bool {
+        let slot = self.writer.lock();
+        let busy = slot.as_ref().map(|writer| {
+            writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        });
+        matches!(busy, Some(Ok(0)))
+    }
+
+    /// Changes whenever another connection has changed the file.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn data_version(&self) -> Result<i64> {
+        self.read(|db| Ok(db.query_row("PRAGMA data_version", [], |row| row.get(0))?))
+    }
+
+    /// Writes a consistent copy of the database to a file that must not exist yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the copy cannot be made.
+    pub fn backup(&self, to: &Path) -> Result<()> {
+        self.read(|db| {
+            db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.reader.get_mut().take();
+        // The last connection to close folds the log into the file and removes it.
+        self.writer.get_mut().take();
+    }
+}

@@ -1,0 +1,162 @@
+//! Opening the file: who may, with which guarantees, and in which version.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// Numbered, forward only: `PRAGMA user_version` says how many have been applied.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+
+/// Marks the file as m2mint's (`PRAGMA application_id`): "m2mt".
+const APPLICATION_ID: i32 = 0x6d32_6d74;
+
+/// Why the file cannot be opened, for the person at the keyboard.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file or its folder cannot be used.
+    #[error("cannot open the database {path}: {reason}. Check that the folder exists and that this user may write there")]
+    Unusable {
+        /// The database file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// SQLite does not recognise it.
+    #[error("{path} is not an SQLite database. Point `database` at another file, or restore a backup")]
+    NotADatabase {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// An SQLite database, but not ours.
+    #[error("{path} is an SQLite database, but not one of m2mint's. Point `database` at another file")]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Written by a later version.
+    #[error("{path} was written by a newer m2mint (schema {found}; this one knows up to {known}). Install that version again")]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Schema version of the file.
+        found: i64,
+        /// The newest schema that this program knows.
+        known: usize,
+    },
+    /// Another process serves it.
+    #[error("another m2mint already serves {path}. Stop it first, or use another database")]
+    Claimed {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// There is nothing to work on.
+    #[error("there is no database at {path}. Start `m2mint serve` once to make it, or name another with --database")]
+    Missing {
+        /// The database file.
+        path: PathBuf,
+    },
+}
+
+impl OpenError {
+    fn unusable(path: &Path, reason: impl ToString) -> Self {
+        Self::Unusable { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// Makes the file with mode 0600 where there is none, so that SQLite gives its log the same mode.
+/// Answers whether it is new.
+///
+/// # Errors
+/// [`OpenError::Unusable`] when it can neither be made nor opened for writing.
+pub fn create_private(path: &Path) -> Result<bool, OpenError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file.sync_all().map(|()| true).map_err(|error| OpenError::unusable(path, error)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).open(path).map_err(|error| OpenError::unusable(path, error))?;
+            Ok(fs::metadata(path).is_ok_and(|meta| meta.len() == 0))
+        }
+        Err(error) => Err(OpenError::unusable(path, error)),
+    }
+}
+
+/// Claims the file for serving: only one process may drive its keys. The claim ends with the returned file.
+///
+/// # Errors
+/// [`OpenError::Claimed`] when another process holds it.
+pub fn claim(path: &Path) -> Result<File, OpenError> {
+    let file = File::open(path).map_err(|error| OpenError::unusable(path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::Claimed { path: path.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(OpenError::unusable(path, error)),
+    }
+}
+
+/// Opens the one connection that writes, and brings the schema up to date.
+///
+/// # Errors
+/// [`OpenError`], in words for the person who starts the program.
+pub fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    let explain = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path: path.to_owned() },
+        _ => OpenError::unusable(path, error),
+    };
+    let mut db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(explain)?;
+    db.busy_timeout(Duration::from_secs(10)).map_err(explain)?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(explain)?;
+    let application: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(explain)?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(explain)?;
+    if application != APPLICATION_ID && (application != 0 || version != 0 || tables != 0) {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    if usize::try_from(version).map_or(true, |version| version > MIGRATIONS.len()) {
+        return Err(OpenError::Newer { path: path.to_owned(), found: version, known: MIGRATIONS.len() });
+    }
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
+         PRAGMA cache_size = -2000;",
+    )
+    .map_err(explain)?;
+    migrate(&mut db).map_err(explain)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// Opens a connection that only reads.
+///
+/// # Errors
+/// [`OpenError`] when the file cannot be opened.
+pub fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let explain = |error: rusqlite::Error| OpenError::unusable(path, error);
+    let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(explain)?;
+    db.busy_timeout(Duration::from_secs(10)).map_err(explain)?;
+    db.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -2000;").map_err(explain)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+fn flags(mode: OpenFlags) -> OpenFlags {
+    mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
+    let applied = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0));
+    while applied(db)? < MIGRATIONS.len() {
+        let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        // Read again under the lock: another process may have been quicker.
+        let version = applied(&transaction)?;
+        if let Some(migration) = MIGRATIONS.get(version) {
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", version + 1)?;
+        }
+        transaction.commit()?;
+    }
+    Ok(())
+}
