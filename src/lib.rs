@@ -1,5 +1,20 @@
-//! m2mint mints machine-to-machine access tokens: one binary, one SQLite file.
+//! m2mint, the machine-to-machine authorization server, as a library: what its binary and its tests are made of.
 //!
-//! Arrows point down only: `cli` -> `server` -> `http` -> `issuer`, `keeper` -> `store` -> `model` -> `m2mint_keys`.
+//! Imports point one way: `cli` → `server` → `http` → `issuer`, `administration`, `rotation` → `directory` → `store` →
+//! `model` → `m2mint_keys`.
+
+pub mod administration;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod directory;
+pub mod http;
+pub mod issuer;
+pub mod listeners;
 pub mod model;
+pub mod rotation;
+pub mod server;
+pub mod signals;
+pub mod startup;
 pub mod store;
+pub mod systemd;

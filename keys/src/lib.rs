@@ -8,6 +8,7 @@
 //! | [`crypto`] | the one file that names the crypto backend |
 //! | [`signing_key`] | Ed25519 pairs: generate, sign, public half |
 //! | [`seal`] | a private key at rest, under a master key |
+//! | [`json`] | JSON objects in which no member appears twice |
 //! | [`jwk`] | public keys as JWK and JWK Set, RFC 7638 thumbprints |
 //! | [`time`] | wall time, attested time, and the clock that ties them together |
 //! | [`key_ring`] | the rotation rule as a pure state machine |
@@ -17,6 +18,7 @@
 #![deny(missing_docs)]
 
 pub mod crypto;
+pub mod json;
 pub mod jwk;
 pub mod key_ring;
 pub mod seal;

@@ -113,12 +113,27 @@ impl Minter {
     }
 }
 
-/// A new token id: 128 random bits as 22 base64url characters.
+/// A new token id: when it was made, to the millisecond, and 80 random bits, as 22 base64url characters.
+///
+/// `iat` counts whole seconds; the finer time lets "every token issued until now" mean just that.
 ///
 /// # Errors
 /// [`CryptoError::NoRandomness`] when the operating system gives no random bytes.
-pub fn random_jti() -> Result<String, CryptoError> {
-    Ok(URL_SAFE_NO_PAD.encode(crypto::random::<16>()?))
+pub fn new_jti(now: UnixTime) -> Result<String, CryptoError> {
+    let mut id = [0; 16];
+    let (time, random) = id.split_at_mut(6);
+    time.copy_from_slice(now.millis().to_be_bytes().split_at(2).1);
+    random.copy_from_slice(&crypto::random::<10>()?);
+    Ok(URL_SAFE_NO_PAD.encode(id))
+}
+
+/// When the token with this id was made; `None` when the id is not one of [`new_jti`]'s.
+#[must_use]
+pub fn jti_time(jti: &str) -> Option<UnixTime> {
+    let mut id = [0; 16];
+    (URL_SAFE_NO_PAD.decode_slice(jti, &mut id).ok()? == id.len()).then_some(())?;
+    let [a, b, c, d, e, f, ..] = id;
+    Some(UnixTime::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f])))
 }
 
 #[cfg(test)]
@@ -196,8 +211,12 @@ mod tests {
     }
 
     #[test]
-    fn token_ids_are_22_characters_and_differ() {
-        let (a, b) = (random_jti().unwrap(), random_jti().unwrap());
+    fn token_ids_tell_their_time_and_differ() {
+        let now = UnixTime::from_millis(1_800_000_000_123);
+        let (a, b) = (new_jti(now).unwrap(), new_jti(now).unwrap());
         assert_eq!((a.len(), a == b), (22, false));
+        assert_eq!(jti_time(&a), Some(now));
+        assert_eq!(jti_time("short"), None);
+        assert_eq!(jti_time(&"A".repeat(40)), None);
     }
 }

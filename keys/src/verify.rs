@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::jwk::{JwkSet, PublicKey};
 use crate::time::{UnixTime, millis};
 use crate::token::STT_ACCESS_TOKEN;
@@ -205,34 +204,7 @@ const MAX_DATE: i64 = 253_402_300_799;
 
 fn json_object(part: &str) -> Result<Map<String, Value>, Rejection> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::Malformed)?;
-    serde_json::from_slice::<UniqueMembers>(&bytes).map(|object| object.0).map_err(|_| Rejection::Malformed)
-}
-
-/// A JSON object in which no member appears twice (RFC 7519 §4).
-struct UniqueMembers(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for UniqueMembers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Map<String, Value>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a member appears twice"));
-                    }
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Members).map(Self)
-    }
+    json::object(&bytes).map_err(|_| Rejection::Malformed)
 }
 
 #[cfg(test)]

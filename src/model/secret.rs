@@ -115,6 +115,16 @@ pub fn slow_hash_matches(phc: &str, presented: &str) -> bool {
     slow_hash().verify_password(presented.as_bytes(), phc).is_ok()
 }
 
+/// Whether a text is a hash as [`ClientSecret::hash`] makes them for chosen secrets, with the same cost.
+#[must_use]
+pub fn is_well_formed_slow_hash(phc: &str) -> bool {
+    let parsed = argon2::PasswordHash::new(phc);
+    let params = parsed.ok().filter(|hash| hash.hash.is_some()).and_then(|hash| Params::try_from(&hash).ok());
+    params.is_some_and(|params| {
+        params.m_cost() == Params::DEFAULT.m_cost() && params.t_cost() == Params::DEFAULT.t_cost() && params.p_cost() == 1
+    })
+}
+
 /// An admin key in the clear. Wiped when dropped, never printed.
 pub struct AdminKey(Zeroizing<String>);
 

@@ -145,6 +145,14 @@ pub fn page(
     Ok((clients, next))
 }
 
+/// How many clients there are.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn count(db: &Connection) -> Result<usize> {
+    Ok(db.query_row("SELECT count(*) FROM clients", [], |row| row.get(0))?)
+}
+
 /// Marks every token of the client issued up to `now` as revoked. Answers whether the client exists.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ pub mod schema;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
@@ -57,11 +58,16 @@ impl From<rusqlite::Error> for StoreError {
 /// Result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// Stands for a state of the file. Only comparing two of them means anything; the first is none of any file.
+pub type DataVersion = (u64, i64);
+
 /// The file: one writer, one reader.
 pub struct Store {
     path: PathBuf,
     writer: Mutex<Option<Connection>>,
     reader: Mutex<Option<Connection>>,
+    /// How often the reader was opened.
+    reader_opened: AtomicU64,
     /// Held as long as this process serves the file. Closed last: closing any descriptor of a file drops SQLite's locks on it.
     _claim: Option<File>,
 }
@@ -75,7 +81,7 @@ impl Store {
         let writer = schema::open_writer(path)?;
         let reader = schema::open_reader(path)?;
         let path = path.to_owned();
-        Ok(Self { path, writer: Mutex::new(Some(writer)), reader: Mutex::new(Some(reader)), _claim: claim })
+        Ok(Self { path, writer: Mutex::new(Some(writer)), reader: Mutex::new(Some(reader)), reader_opened: AtomicU64::new(1), _claim: claim })
     }
 
     /// Where the file is.
@@ -92,7 +98,10 @@ impl Store {
         let mut slot = self.reader.lock();
         let connection = match slot.take() {
             Some(connection) => connection,
-            None => schema::open_reader(&self.path)?,
+            None => {
+                self.reader_opened.fetch_add(1, Ordering::Relaxed);
+                schema::open_reader(&self.path)?
+            }
         };
         let result = query(&connection);
         // A connection that met an I/O error may hold on to a view of the file that is gone.
@@ -155,12 +164,14 @@ impl Store {
         matches!(busy, Some(Ok(0)))
     }
 
-    /// Changes whenever another connection has changed the file.
+    /// Differs from what it was before whenever the file was changed since, by whomever.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read.
-    pub fn data_version(&self) -> Result<i64> {
-        self.read(|db| Ok(db.query_row("PRAGMA data_version", [], |row| row.get(0))?))
+    pub fn data_version(&self) -> Result<DataVersion> {
+        // Always asked of the reader, which never writes: to it, the writer's changes are those of another connection.
+        let version = self.read(|db| Ok(db.query_row("PRAGMA data_version", [], |row| row.get(0))?))?;
+        Ok((self.reader_opened.load(Ordering::Relaxed), version))
     }
 
     /// Writes a consistent copy of the database to a file that must not exist yet.

@@ -1,17 +1,20 @@
 //! Revoked tokens: their ids, kept until they would have expired anyway.
 
-use m2mint_keys::time::UnixTime;
+use m2mint_keys::time::{Moment, UnixTime};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::Result;
 
-/// Remembers that the token `jti` is revoked.
+/// Remembers that the token `jti`, which expires at `expires_at`, is revoked as of `now`.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] when the file cannot be written.
-pub fn add(db: &Connection, jti: &str, expires_at: UnixTime) -> Result<()> {
-    db.prepare_cached("INSERT INTO revoked_tokens (jti, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-        .execute(params![jti, expires_at.millis()])?;
+pub fn add(db: &Connection, jti: &str, expires_at: UnixTime, now: Moment) -> Result<()> {
+    let left = expires_at.millis_since(now.wall).max(0);
+    db.prepare_cached(
+        "INSERT INTO revoked_tokens (jti, expires_at, keep_until_attested) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![jti, expires_at.millis(), now.attested.millis().saturating_add(left)])?;
     Ok(())
 }
 
@@ -34,10 +37,13 @@ pub fn get(db: &Connection, jti: &str) -> Result<Option<UnixTime>> {
     Ok(statement.query_row([jti], |row| Ok(UnixTime::from_millis(row.get(0)?))).optional()?)
 }
 
-/// Forgets those that expired before `limit`, and answers how many.
+/// Forgets those that have expired at `now`: by the wall clock, and by the time that has surely passed. A clock that is
+/// set ahead and back again brings no revoked token to life.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] when the file cannot be written.
-pub fn sweep(db: &Connection, limit: UnixTime) -> Result<usize> {
-    Ok(db.prepare_cached("DELETE FROM revoked_tokens WHERE expires_at < ?1")?.execute([limit.millis()])?)
+pub fn sweep(db: &Connection, now: Moment) -> Result<usize> {
+    Ok(db
+        .prepare_cached("DELETE FROM revoked_tokens WHERE expires_at < ?1 AND keep_until_attested < ?2")?
+        .execute([now.wall.millis(), now.attested.millis()])?)
 }

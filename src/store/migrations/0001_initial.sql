@@ -90,8 +90,10 @@ CREATE TABLE client_secrets (
 CREATE INDEX secrets_by_client ON client_secrets (client_id);
 
 CREATE TABLE revoked_tokens (
-    jti         TEXT PRIMARY KEY,
-    expires_at  INTEGER NOT NULL
+    jti                  TEXT PRIMARY KEY,
+    expires_at           INTEGER NOT NULL,
+    -- Attested time until which the row stays, whatever the wall clock says.
+    keep_until_attested  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX revoked_tokens_by_expiry ON revoked_tokens (expires_at);

@@ -1,0 +1,199 @@
+//! What administrators do to clients: checked, then stored in one transaction. HTTP and command line both come here.
+
+use m2mint_keys::crypto::CryptoError;
+use m2mint_keys::time::{Moment, UnixTime};
+use m2mint_keys::verify::Verified;
+use rusqlite::Connection;
+
+use crate::model::grants::InvalidGrants;
+use crate::model::secret::InvalidSecret;
+use crate::model::{Client, ClientId, ClientSecret, InvalidName, Settings, Span};
+use crate::store::clients::StoredSecret;
+use crate::store::{Store, StoreError, clients, revocations};
+
+/// The most secrets that a client may have at a time.
+pub const MAX_SECRETS: usize = 20;
+
+/// Why a change was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AdministrationError {
+    /// There is no such client.
+    #[error("there is no client {0}")]
+    UnknownClient(String),
+    /// There is no such secret.
+    #[error("the client has no secret {0}")]
+    UnknownSecret(i64),
+    /// The id is taken.
+    #[error("a client with the id {0} exists already")]
+    DuplicateClient(ClientId),
+    /// A name is not well formed.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// What the client may ask for contradicts itself.
+    #[error(transparent)]
+    Grants(#[from] InvalidGrants),
+    /// The secret is too weak.
+    #[error(transparent)]
+    Secret(#[from] InvalidSecret),
+    /// The client has as many secrets as it may have.
+    #[error("the client has {MAX_SECRETS} secrets already; remove one first")]
+    TooManySecrets,
+    /// Tokens would live too long.
+    #[error("the lifetime {asked} is longer than token.max_lifetime = {longest}")]
+    LifetimeTooLong {
+        /// What was asked for.
+        asked: Span,
+        /// What is allowed.
+        longest: Span,
+    },
+    /// Tokens would not live at all.
+    #[error("a token must live for at least 1s")]
+    LifetimeTooShort,
+    /// Another rule, in words.
+    #[error("{0}")]
+    Other(String),
+    /// There is no randomness to be had.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Result of an administrative change.
+pub type Result<T> = std::result::Result<T, AdministrationError>;
+
+/// A client to be made.
+#[derive(Debug)]
+pub struct NewClient {
+    /// Its id; made when not given.
+    pub id: Option<ClientId>,
+    /// Its secret; made when not given.
+    pub secret: Option<ClientSecret>,
+    /// When the secret stops being accepted.
+    pub secret_expires_at: Option<UnixTime>,
+    /// What it may do.
+    pub settings: Settings,
+}
+
+/// Makes a client with one secret, and answers both: this is the only time that the secret is seen.
+///
+/// # Errors
+/// [`AdministrationError`] when a rule or the file refuses it.
+pub fn create_client(store: &Store, new: NewClient, now: UnixTime, longest: Span) -> Result<(Client, ClientSecret)> {
+    check(&new.settings, longest)?;
+    let id = new.id.map_or_else(|| ClientId::parse(&format!("stcl_{}", uuid::Uuid::new_v4())), Ok)?;
+    let secret = new.secret.map_or_else(ClientSecret::generate, Ok)?;
+    let hash = secret.hash()?;
+    let client = Client { id, settings: new.settings, created_at: now, updated_at: now };
+    store.write(|db| {
+        if !clients::insert(db, &client)? {
+            return Err(AdministrationError::DuplicateClient(client.id.clone()));
+        }
+        clients::add_secret(db, client.id.as_str(), &hash, now, new.secret_expires_at)?;
+        Ok(())
+    })?;
+    Ok((client, secret))
+}
+
+/// Changes the settings of a client. A new secret replaces all that it has.
+///
+/// # Errors
+/// [`AdministrationError`] when there is no such client, or a rule or the file refuses the change.
+pub fn update_client<E: From<AdministrationError> + From<StoreError>>(
+    store: &Store,
+    id: &str,
+    secret: Option<&ClientSecret>,
+    now: UnixTime,
+    longest: Span,
+    change: impl FnOnce(Settings) -> std::result::Result<Settings, E>,
+) -> std::result::Result<Client, E> {
+    let hash = secret.map(ClientSecret::hash).transpose().map_err(AdministrationError::from)?;
+    store.write(|db| {
+        let client = clients::get(db, id)?.ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?;
+        let client = Client { settings: change(client.settings)?, updated_at: now.max(client.created_at), ..client };
+        check(&client.settings, longest)?;
+        clients::update(db, &client)?;
+        if let Some(hash) = &hash {
+            clients::remove_secrets(db, id)?;
+            clients::add_secret(db, id, hash, now, None)?;
+        }
+        Ok(client)
+    })
+}
+
+/// Adds a secret beside those that the client has: that is how a secret is rotated.
+///
+/// # Errors
+/// [`AdministrationError`] when there is no such client, or it has too many.
+pub fn add_secret(
+    store: &Store,
+    id: &str,
+    secret: &ClientSecret,
+    now: UnixTime,
+    expires_at: Option<UnixTime>,
+) -> Result<StoredSecret> {
+    let hash = secret.hash()?;
+    store.write(|db| {
+        require_client(db, id)?;
+        if clients::secrets(db, id)?.len() >= MAX_SECRETS {
+            return Err(AdministrationError::TooManySecrets);
+        }
+        let secret_id = clients::add_secret(db, id, &hash, now, expires_at)?;
+        Ok(StoredSecret { id: secret_id, hash, created_at: now, expires_at, last_used_at: None })
+    })
+}
+
+/// The secrets of a client, without the secrets.
+///
+/// # Errors
+/// [`AdministrationError`] when there is no such client.
+pub fn secrets(store: &Store, id: &str) -> Result<Vec<StoredSecret>> {
+    store.read(|db| Ok(clients::get(db, id)?.map(|_| clients::secrets(db, id))))?
+        .ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?
+        .map_err(Into::into)
+}
+
+/// Removes one secret of a client.
+///
+/// # Errors
+/// [`AdministrationError`] when there is no such client or secret.
+pub fn remove_secret(store: &Store, id: &str, secret: i64) -> Result<()> {
+    store.write(|db| {
+        require_client(db, id)?;
+        let removed = clients::remove_secret(db, id, secret)?;
+        removed.then_some(()).ok_or(AdministrationError::UnknownSecret(secret))
+    })
+}
+
+/// Revokes one token.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn revoke_token(store: &Store, token: &Verified, now: Moment) -> std::result::Result<(), StoreError> {
+    store.write(|db| revocations::add(db, &token.jti, token.expires_at, now))
+}
+
+/// Revokes every token of a client that was issued until now.
+///
+/// # Errors
+/// [`AdministrationError`] when there is no such client.
+pub fn revoke_all_tokens(store: &Store, id: &str, now: UnixTime) -> Result<()> {
+    store.write(|db| {
+        let known = clients::revoke_tokens(db, id, now)?;
+        known.then_some(()).ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))
+    })
+}
+
+fn require_client(db: &Connection, id: &str) -> Result<()> {
+    clients::get(db, id)?.map(|_| ()).ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))
+}
+
+fn check(settings: &Settings, longest: Span) -> Result<()> {
+    settings.grants()?;
+    match settings.token_lifetime {
+        Some(asked) if asked > longest => Err(AdministrationError::LifetimeTooLong { asked, longest }),
+        Some(asked) if asked.secs() == 0 => Err(AdministrationError::LifetimeTooShort),
+        _ => Ok(()),
+    }
+}

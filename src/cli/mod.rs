@@ -1,0 +1,84 @@
+//! The command line: one file a verb.
+
+pub mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Sources;
+
+/// Machine-to-machine authorization server: one binary, one SQLite file.
+#[derive(Debug, Parser)]
+#[command(name = "m2mint", version = VERSION, about, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve (what m2mint does when no verb is given)
+    Serve,
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Configuration file [default: m2mint.toml, else /etc/m2mint/m2mint.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Database file
+    #[arg(long, global = true, value_name = "FILE")]
+    database: Option<String>,
+    /// Address and port, unix:PATH, or systemd
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// URL under which clients and verifiers know the server
+    #[arg(long, global = true, value_name = "URL")]
+    issuer: Option<String>,
+    /// Log level or directives
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Any other configuration key, such as rotation.every=30d
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    /// Where the configuration comes from.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let named = [
+            ("--database", "database", &self.database),
+            ("--listen", "listen", &self.listen),
+            ("--issuer", "issuer", &self.issuer),
+            ("--log", "log", &self.log),
+        ];
+        let named = named.into_iter().filter_map(|(flag, key, value)| Some((flag.into(), key.into(), value.clone()?)));
+        let set = self.set.iter().map(|set| {
+            let (key, value) = set.split_once('=').unwrap_or((set, ""));
+            ("--set".to_owned(), key.trim().to_owned(), value.trim().to_owned())
+        });
+        Sources::of_process(self.config.clone(), named.chain(set).collect())
+    }
+}
+
+/// Version and crypto backend.
+const VERSION: &str = if cfg!(feature = "aws-lc-rs") {
+    concat!(env!("CARGO_PKG_VERSION"), " (aws-lc-rs)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (ring)")
+};
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.verb.unwrap_or(Verb::Serve) {
+        Verb::Serve => serve::run(&cli.settings),
+    }
+}

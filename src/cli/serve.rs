@@ -1,0 +1,199 @@
+//! `m2mint serve`
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::cli::Settings;
+use crate::clock::Clock;
+use crate::config::{self, Loaded, MasterKeySource, Sources};
+use crate::listeners::{ListenError, Listeners};
+use crate::model::AdminKey;
+use crate::server::{ServeError, Server};
+use crate::signals::{Signal, Signals};
+use crate::startup::{self, StartError};
+use crate::systemd;
+
+/// How often the status line is brought up to date.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Config(#[from] config::Problems),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("the system refuses what the server needs: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Serves until a signal says stop.
+#[must_use]
+pub fn run(settings: &Settings) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = runtime.map_err(Error::from).and_then(|runtime| runtime.block_on(serve(&settings.sources())));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("m2mint: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type LogFilter = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
+
+async fn serve(sources: &Sources) -> Result<(), Error> {
+    // First of all: until somebody listens, SIGUSR1 and SIGHUP end the process.
+    let mut signals = Signals::listen()?;
+    let mut loaded = config::load(sources)?;
+    let filter = start_log(&loaded.config.log);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let listeners = Listeners::open(&loaded.config.listen)?;
+    let open = startup::open(&loaded.config, &Clock::system())?;
+    let new_admin_key = open.new_admin_key;
+    let open = startup::Open { new_admin_key: None, ..open };
+    let server = Server::start(&loaded.config, Clock::system(), open, listeners)?;
+    announce(&loaded, &server, new_admin_key.as_ref())?;
+    systemd::ready();
+    supervise(sources, &mut loaded, &server, &filter, &mut signals).await;
+    systemd::stopping();
+    tracing::info!("stopping");
+    let begun = Instant::now();
+    server.stop().await;
+    tracing::info!("stopped after {} ms", begun.elapsed().as_millis());
+    Ok(())
+}
+
+/// Obeys signals and keeps systemd informed, until a signal says stop.
+async fn supervise(
+    sources: &Sources,
+    loaded: &mut Loaded,
+    server: &Server,
+    filter: &LogFilter,
+    signals: &mut Signals,
+) {
+    let watchdog = systemd::watchdog_interval();
+    let mut tick = tokio::time::interval(watchdog.unwrap_or(STATUS_INTERVAL).min(STATUS_INTERVAL));
+    let mut shown = String::new();
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop => return,
+                Signal::Reload => reload(sources, loaded, server, filter),
+                Signal::Rotate => match server.keeper().rotate().await {
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(%error, "the rotation could not be stored; send the signal again"),
+                },
+            },
+            _ = tick.tick() => {}
+        }
+        let status = server.keeper().status();
+        if status != shown {
+            systemd::status(&status);
+            shown = status;
+        }
+        // A beat comes every second: three missed are not a coincidence.
+        let limit = watchdog.map(|interval| interval.max(Duration::from_secs(3)));
+        if limit.is_some_and(|limit| server.is_alive(limit)) {
+            systemd::alive();
+        }
+    }
+}
+
+fn reload(sources: &Sources, loaded: &mut Loaded, server: &Server, filter: &LogFilter) {
+    systemd::reloading();
+    let now = match config::load(sources) {
+        Ok(now) => now,
+        Err(problems) => {
+            for problem in problems.0 {
+                tracing::error!("configuration not reloaded: {problem}");
+            }
+            return systemd::ready();
+        }
+    };
+    for key in config::needing_restart(&loaded.shown, &now.shown) {
+        tracing::warn!("{key} has changed; that takes effect at the next start");
+    }
+    match server.reconfigure(&now.config) {
+        Ok(()) => {
+            if let Err(error) = filter.reload(log_filter(&now.config.log)) {
+                tracing::error!(%error, "the log level could not be changed");
+            }
+            *loaded = now;
+            tracing::info!("configuration reloaded");
+        }
+        Err(error) => tracing::error!(%error, "configuration not reloaded"),
+    }
+    systemd::ready();
+}
+
+fn start_log(directives: &str) -> LogFilter {
+    let (filter, handle) = reload::Layer::new(log_filter(directives));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let registry = tracing_subscriber::registry().with(filter);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        // The journal has its own clock.
+        registry.with(layer.with_ansi(false).without_time()).init();
+    } else {
+        registry.with(layer.with_ansi(ansi)).init();
+    }
+    handle
+}
+
+fn log_filter(directives: &str) -> EnvFilter {
+    // The configuration has checked them.
+    EnvFilter::try_new(directives).unwrap_or_default()
+}
+
+/// Says where the server listens, and, the first time, how to go on.
+fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<&AdminKey>) -> Result<(), Error> {
+    let config = &loaded.config;
+    let listeners = server.listeners();
+    let issuer = server.state().issuer.settings().issuer.clone();
+    let master_key = match &config.master_key {
+        MasterKeySource::Text(_) => "from the environment".to_owned(),
+        MasterKeySource::File(path) | MasterKeySource::Credential(path) | MasterKeySource::Beside(path) => {
+            path.display().to_string()
+        }
+    };
+    let mut text = format!(
+        "m2mint {} listens on {listeners}\n  database    {}\n  master key  {master_key}\n  issuer      {issuer}\n",
+        env!("CARGO_PKG_VERSION"),
+        config.database.display(),
+    );
+    if let Some(key) = new_admin_key {
+        let in_use = if systemd::output_is_journal() {
+            let path = PathBuf::from(format!("{}.admin_key", config.database.display()));
+            startup::write_private(&path, key.expose())?;
+            text += &format!("  admin key   in {} (move it to a safe place)\n", path.display());
+            format!("$(cat {})", path.display())
+        } else {
+            text += &format!("  admin key   {}\n\nThe admin key is shown this once: keep it in a safe place.\n", key.expose());
+            key.expose().to_owned()
+        };
+        let url = listeners.sockets.first().map(ToString::to_string).filter(|url| url.starts_with("http"));
+        let url = url.unwrap_or_else(|| "http://localhost".into());
+        text += &format!(
+            "Create a client with it:\n\n  curl {url}/recipe/oauth/clients -H \"api-key: {in_use}\" \\\n    -H 'content-type: application/json' \\\n    \
+             -d '{{\"clientName\": \"Task Service\", \"scope\": \"event.view event.create\", \"audience\": [\"event\"]}}'\n"
+        );
+    }
+    // Nobody may be reading.
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    Ok(())
+}

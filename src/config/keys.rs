@@ -1,0 +1,101 @@
+//! The table of configuration keys: names, defaults, meaning.
+
+/// A configuration key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Path in the file; the environment variable follows from it.
+    pub name: &'static str,
+    /// The default, in words where it depends on something.
+    pub default: &'static str,
+    /// What it means, in a line.
+    pub about: &'static str,
+    /// Whether a change takes effect on SIGHUP.
+    pub reloads: bool,
+    /// Whether its value is a secret: never shown, and not taken from the command line.
+    pub secret: bool,
+}
+
+const fn key(name: &'static str, default: &'static str, about: &'static str) -> Key {
+    Key { name, default, about, reloads: false, secret: false }
+}
+
+const fn reloading(name: &'static str, default: &'static str, about: &'static str) -> Key {
+    Key { reloads: true, ..key(name, default, about) }
+}
+
+const fn secret(name: &'static str, default: &'static str, about: &'static str, reloads: bool) -> Key {
+    Key { secret: true, reloads, ..key(name, default, about) }
+}
+
+/// Every key, in the order in which it is shown.
+pub const KEYS: [Key; 16] = [
+    key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
+    key("database", "m2mint.db", "the single file; $STATE_DIRECTORY/m2mint.db under systemd"),
+    key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
+    key("insecure", "false", "allow an issuer without https although listen is not loopback"),
+    key("base_path", "/auth", "path of the public API"),
+    secret("api_key", "made at first start", "admin key, or a list of them; at least 16 characters each", true),
+    key("master_key_file", "DATABASE.key", "seals private keys; $CREDENTIALS_DIRECTORY/master_key under systemd"),
+    secret("master_key", "none", "the master key itself; from the environment only", false),
+    reloading("log", "info", "log level, or directives such as m2mint=debug"),
+    key("workers", "number of CPUs", "threads that serve requests"),
+    reloading("token.lifetime", "1h", "lifetime of a token whose client says nothing"),
+    reloading("token.max_lifetime", "24h", "longest lifetime of any token"),
+    reloading("token.default_scope", "none", "what a request without scope gets: none or all"),
+    reloading("rotation.every", "90d", "how long a key signs; never leaves it to signals"),
+    reloading("rotation.propagation", "25h", "longest time that a verifier caches the JWKS"),
+    reloading("rotation.clock_skew", "60s", "how far clocks may be apart"),
+];
+
+impl Key {
+    /// The key with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The environment variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("M2MINT_{}", self.name.replace('.', "__").to_uppercase())
+    }
+}
+
+/// Of `names`, the one that `wrong` was probably meant to be.
+#[must_use]
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let close = |name: &'a str| (edits(wrong, name), name);
+    names.map(close).filter(|(edits, _)| *edits <= 2).min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+}
+
+/// How many characters have to be changed, added or left out to get from `a` to `b` (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((y, above), diagonal) in b.chars().zip(row.iter().skip(1)).zip(&row) {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(x != y)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_its_key() {
+        let names = || KEYS.iter().map(|key| key.name);
+        assert_eq!(nearest("listne", names()), Some("listen"));
+        assert_eq!(nearest("rotation.propogation", names()), Some("rotation.propagation"));
+        assert_eq!(nearest("colour", names()), None);
+    }
+
+    #[test]
+    fn variables_follow_from_names() {
+        assert_eq!(Key::named("rotation.propagation").unwrap().variable(), "M2MINT_ROTATION__PROPAGATION");
+    }
+}

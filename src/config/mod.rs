@@ -1,0 +1,180 @@
+//! The configuration: flags before environment before file before defaults, every problem reported at once.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`keys`] | the table of keys |
+//! | [`layers`] | where values come from |
+//! | [`values`] | from texts to values, and what they must be |
+
+pub mod keys;
+pub mod layers;
+pub mod values;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use m2mint_keys::key_ring::Policy;
+use zeroize::Zeroizing;
+
+pub use layers::{Origin, Sources};
+
+/// A secret from the configuration. Wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// Takes the text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(..)")
+    }
+}
+
+/// Where the server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// The sockets that systemd hands over.
+    Systemd,
+}
+
+/// Where the master key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterKeySource {
+    /// The environment.
+    Text(SecretText),
+    /// A file that somebody named: it has to be there.
+    File(PathBuf),
+    /// A credential that systemd hands over, and guards.
+    Credential(PathBuf),
+    /// The file beside the database, made with it.
+    Beside(PathBuf),
+}
+
+/// The effective configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: Listen,
+    /// The single file.
+    pub database: PathBuf,
+    /// `iss`; `None` derives it from the address that was bound.
+    pub issuer: Option<String>,
+    /// Path of the public API, without a trailing slash; empty for the root.
+    pub base_path: String,
+    /// Admin keys; without any, the stored one counts.
+    pub api_keys: Vec<SecretText>,
+    /// Where the master key comes from.
+    pub master_key: MasterKeySource,
+    /// Log directives.
+    pub log: String,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// Lifetime of a token whose client says nothing.
+    pub lifetime: Duration,
+    /// Longest lifetime of any token.
+    pub max_lifetime: Duration,
+    /// Whether a request without scope gets every scope of the client.
+    pub all_scopes_by_default: bool,
+    /// The numbers of the rotation rule.
+    pub rotation: Policy,
+}
+
+/// One key as it came out, for `config show`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The key.
+    pub key: &'static str,
+    /// Its value; a secret is masked.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A configuration that was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// The same, key by key, for people.
+    pub shown: Vec<Shown>,
+    /// What is odd but no obstacle.
+    pub warnings: Vec<String>,
+}
+
+/// Something that is wrong with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key.
+    pub key: String,
+    /// What it was set to; `None` for secrets.
+    pub value: Option<String>,
+    /// Where that came from.
+    pub origin: Origin,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, " = {value}")?;
+        }
+        write!(f, " (from {}): {}", self.origin, self.reason)
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Reads the configuration.
+///
+/// # Errors
+/// [`Problems`], all of them at once.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let (mut problems, mut warnings) = (Problems::default(), Vec::new());
+    let layers = layers::read(sources, &mut problems, &mut warnings);
+    let (config, shown) = values::read(sources, &layers, &mut problems);
+    match config {
+        Some(config) if problems.0.is_empty() => Ok(Loaded { config, shown, warnings }),
+        _ => Err(problems),
+    }
+}
+
+/// The keys whose values differ and that need a restart to take effect.
+#[must_use]
+pub fn needing_restart(old: &[Shown], new: &[Shown]) -> Vec<&'static str> {
+    let differs = |key: &&keys::Key| {
+        let value = |shown: &[Shown]| shown.iter().find(|one| one.key == key.name).map(|one| one.value.clone());
+        value(old) != value(new)
+    };
+    keys::KEYS.iter().filter(|key| !key.reloads).filter(differs).map(|key| key.name).collect()
+}

@@ -1,0 +1,324 @@
+//! From texts to values, and what they must be.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use m2mint_keys::key_ring::{Policy, PolicyError};
+use m2mint_keys::seal::MasterKey;
+use tracing_subscriber::EnvFilter;
+use url::{Host, Url};
+
+use crate::config::keys::{KEYS, Key};
+use crate::config::layers::{Given, Layers};
+use crate::config::{Config, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources};
+use crate::model::Span;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
+const MOST_WORKERS: usize = 256;
+const SHORTEST_API_KEY: usize = 16;
+const LONGEST_API_KEY: usize = 512;
+const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
+const LARGEST_SKEW: Duration = Duration::from_secs(3600);
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Reads every value. Where one is wrong, its default stands in so that the others can be checked too.
+pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Option<Config>, Vec<Shown>) {
+    let mut reader = Reader { layers, problems, shown: HashMap::new() };
+    let listen = reader.value("listen", Listen::Tcp(DEFAULT_LISTEN), parse_listen, show_listen);
+    let state = sources.directory("STATE_DIRECTORY");
+    let database = state.map_or_else(|| PathBuf::from("m2mint.db"), |state| state.join("m2mint.db"));
+    let database = reader.value("database", database, parse_path, |path| path.display().to_string());
+    let base_path = reader.value("base_path", "/auth".into(), parse_base_path, |path| {
+            if path.is_empty() { "/".into() } else { path.clone() }
+        });
+    let insecure = reader.value("insecure", false, parse_bool, bool::to_string);
+    let issuer = reader.issuer(&listen, insecure, &base_path);
+    let credentials = sources.directory("CREDENTIALS_DIRECTORY");
+    let api_keys = reader.api_keys(credentials.as_deref());
+    let master_key = reader.master_key(credentials.as_deref(), &database);
+    let log = reader.value("log", "info".to_owned(), parse_log, String::clone);
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = reader.value("workers", cpus, parse_workers, usize::to_string);
+    let lifetime = reader.span("token.lifetime", HOUR);
+    let max_lifetime = reader.span("token.max_lifetime", 24 * HOUR);
+    let all_scopes_by_default = reader.value("token.default_scope", false, parse_default_scope, |all| {
+        if *all { "all".into() } else { "none".into() }
+    });
+    let every = reader.value("rotation.every", Some(24 * 90 * HOUR), parse_every, |every| {
+        every.map_or("never".into(), |every| Span(every).to_string())
+    });
+    let propagation = reader.span("rotation.propagation", 25 * HOUR);
+    let clock_skew = reader.span("rotation.clock_skew", Duration::from_secs(60));
+    let rotation = Policy { every, propagation, clock_skew };
+    reader.check_times(lifetime, max_lifetime, &rotation);
+    let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
+    let config = master_key.map(|master_key| Config {
+        listen,
+        database,
+        issuer,
+        base_path,
+        api_keys,
+        master_key,
+        log,
+        workers,
+        lifetime,
+        max_lifetime,
+        all_scopes_by_default,
+        rotation,
+    });
+    (config, shown)
+}
+
+struct Reader<'a> {
+    layers: &'a Layers,
+    problems: &'a mut Problems,
+    shown: HashMap<&'static str, Shown>,
+}
+
+impl Reader<'_> {
+    fn value<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        show: impl FnOnce(&T) -> String,
+    ) -> T {
+        let Some(given) = self.layers.get(key) else {
+            self.show(key, show(&default), Origin::Default);
+            return default;
+        };
+        let parsed = match given.texts.as_slice() {
+            [text] => parse(text),
+            _ => Err("a single value is expected here".into()),
+        };
+        match parsed {
+            Ok(value) => {
+                self.show(key, show(&value), given.origin.clone());
+                value
+            }
+            Err(reason) => {
+                self.problem(key, &reason);
+                default
+            }
+        }
+    }
+
+    fn span(&mut self, key: &'static str, default: Duration) -> Duration {
+        self.value(key, Span(default), |text| Span::parse(text).map_err(|error| error.to_string()), Span::to_string).0
+    }
+
+    fn show(&mut self, key: &'static str, value: String, origin: Origin) {
+        self.shown.insert(key, Shown { key, value, origin });
+    }
+
+    fn problem(&mut self, key: &'static str, reason: &str) {
+        let secret = Key::named(key).is_some_and(|key| key.secret);
+        let given = self.layers.get(key);
+        let value = given.filter(|_| !secret).map(|given| given.texts.join(", "));
+        let value = value.or_else(|| self.shown.get(key).filter(|_| !secret).map(|shown| shown.value.clone()));
+        let origin = given.map_or(Origin::Default, |given| given.origin.clone());
+        self.problems.add(key, value, &origin, reason);
+    }
+
+    fn issuer(&mut self, listen: &Listen, insecure: bool, base_path: &str) -> Option<String> {
+        let derived = match listen {
+            Listen::Tcp(address) if !address.ip().is_unspecified() => Some(format!("http://{address}{base_path}")),
+            _ => None,
+        };
+        let loopback = matches!(listen, Listen::Tcp(address) if address.ip().is_loopback());
+        let show = |issuer: &Option<String>| issuer.clone().or(derived.clone()).unwrap_or_default();
+        let issuer = self.value("issuer", None, |text| parse_issuer(text).map(Some), show);
+        if self.problems.0.iter().any(|problem| problem.key == "issuer" || problem.key == "listen") {
+            return issuer;
+        }
+        let secure = issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https://"));
+        if issuer.is_none() && derived.is_none() {
+            self.problem("issuer", "it cannot be derived from this `listen`: set the URL under which clients reach the server");
+        } else if !secure && !loopback && !insecure {
+            self.problem("issuer", "it must be an https URL because `listen` is not loopback; or set insecure = true");
+        }
+        issuer
+    }
+
+    fn api_keys(&mut self, credentials: Option<&Path>) -> Vec<SecretText> {
+        let credential = credentials.map(|directory| directory.join("api_key")).filter(|path| path.is_file());
+        let (texts, origin) = match (self.layers.get("api_key"), credential) {
+            (Some(Given { texts, origin: origin @ Origin::Environment(_) }), _) => {
+                (texts.iter().flat_map(|text| text.split(',')).map(|text| text.trim().to_owned()).collect(), origin.clone())
+            }
+            (Some(Given { texts, origin }), _) => (texts.clone(), origin.clone()),
+            (None, Some(path)) => match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                    (lines.map(str::to_owned).collect::<Vec<_>>(), Origin::Credential(path))
+                }
+                Err(error) => {
+                    self.problems.add("api_key", None, &Origin::Credential(path), &format!("it cannot be read: {error}"));
+                    return Vec::new();
+                }
+            },
+            (None, None) => {
+                self.show("api_key", "(made at first start)".into(), Origin::Default);
+                return Vec::new();
+            }
+        };
+        if texts.is_empty() {
+            self.problems.add("api_key", None, &origin, "the list is empty: nobody could administer this server");
+        }
+        for (at, text) in texts.iter().enumerate() {
+            let fits = (SHORTEST_API_KEY..=LONGEST_API_KEY).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if !fits {
+                let reason = format!(
+                    "key {} must have {SHORTEST_API_KEY} to {LONGEST_API_KEY} visible ASCII characters without spaces",
+                    at + 1
+                );
+                self.problems.add("api_key", None, &origin, &reason);
+            }
+        }
+        let count = texts.len();
+        self.show("api_key", format!("(set, {count} key{})", if count == 1 { "" } else { "s" }), origin);
+        texts.into_iter().map(SecretText::new).collect()
+    }
+
+    fn master_key(&mut self, credentials: Option<&Path>, database: &Path) -> Option<MasterKeySource> {
+        let mut beside = database.as_os_str().to_owned();
+        beside.push(".key");
+        let credential = credentials.map(|directory| directory.join("master_key")).filter(|path| path.is_file());
+        match (self.layers.get("master_key"), self.layers.get("master_key_file")) {
+            (Some(_), Some(_)) => {
+                self.problem("master_key", "master_key_file is set too: use one of the two");
+                None
+            }
+            (Some(Given { origin, texts }), None) => {
+                let text = texts.concat();
+                if !matches!(origin, Origin::Environment(_)) {
+                    self.problem("master_key", "it is taken from the environment only; put it in a file of its own and name that in master_key_file");
+                } else if let Err(error) = MasterKey::parse(&text) {
+                    self.problem("master_key", &error.to_string());
+                }
+                self.show("master_key", "(set)".into(), origin.clone());
+                Some(MasterKeySource::Text(SecretText::new(text)))
+            }
+            (None, Some(_)) => {
+                let path = self.value("master_key_file", PathBuf::from(beside), parse_path, |path| path.display().to_string());
+                Some(MasterKeySource::File(path))
+            }
+            (None, None) => {
+                let (path, origin) = match credential {
+                    Some(path) => (path.clone(), Origin::Credential(path)),
+                    None => (PathBuf::from(beside), Origin::Default),
+                };
+                self.show("master_key_file", path.display().to_string(), origin.clone());
+                Some(match origin {
+                    Origin::Default => MasterKeySource::Beside(path),
+                    _ => MasterKeySource::Credential(path),
+                })
+            }
+        }
+    }
+
+    fn check_times(&mut self, lifetime: Duration, max_lifetime: Duration, rotation: &Policy) {
+        if lifetime < Duration::from_secs(1) {
+            self.problem("token.lifetime", "a token must live for at least 1s");
+        }
+        if lifetime > max_lifetime {
+            let reason = format!("it is longer than token.max_lifetime = {}", Span(max_lifetime));
+            self.problem("token.lifetime", &reason);
+        }
+        if max_lifetime > LONGEST_LIFETIME {
+            self.problem("token.max_lifetime", "a token may live for at most 365d");
+        }
+        if rotation.clock_skew > LARGEST_SKEW {
+            self.problem("rotation.clock_skew", "clocks that are more than 1h apart cannot be allowed for");
+        }
+        if let Err(error) = rotation.check(max_lifetime) {
+            let key = if error == PolicyError::NoPropagation { "rotation.propagation" } else { "rotation.every" };
+            self.problem(key, &error.to_string());
+        }
+    }
+}
+
+fn parse_listen(text: &str) -> Result<Listen, String> {
+    if text == "systemd" {
+        return Ok(Listen::Systemd);
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if path.is_empty() { Err("unix: needs a path".into()) } else { Ok(Listen::Unix(path.into())) };
+    }
+    let address = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let address = address.as_deref().unwrap_or(text).parse().map(Listen::Tcp);
+    address.map_err(|_| "write an IP address and a port such as 127.0.0.1:3567, unix:PATH, or systemd".into())
+}
+
+fn show_listen(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+        Listen::Systemd => "systemd".into(),
+    }
+}
+
+fn parse_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("it is empty".into()) } else { Ok(text.into()) }
+}
+
+fn parse_base_path(text: &str) -> Result<String, String> {
+    let path = text.strip_suffix('/').unwrap_or(text);
+    let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
+    if (path.is_empty() || path.starts_with('/')) && plain && !path.contains("//") {
+        Ok(path.to_owned())
+    } else {
+        Err("it must begin with a slash and hold letters, digits and - . _ ~ only, such as /auth".into())
+    }
+}
+
+fn parse_issuer(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    let hosted = matches!(url.host(), Some(Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_)));
+    if !matches!(url.scheme(), "http" | "https") || !hosted || !plain {
+        return Err("it must be an https URL without user, query and fragment".into());
+    }
+    if text.ends_with('/') {
+        return Err("leave out the slash at the end: verifiers compare the issuer character by character".into());
+    }
+    if text.bytes().any(|byte| !byte.is_ascii_graphic() || b"\"\\".contains(&byte)) {
+        return Err("it may hold visible ASCII characters only".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_bool(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "write true or false".into())
+}
+
+fn parse_log(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| format!("not a log level or directive: {error}"))
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    let workers = text.parse().ok().filter(|workers| (1..=MOST_WORKERS).contains(workers));
+    workers.ok_or_else(|| format!("write a number between 1 and {MOST_WORKERS}"))
+}
+
+fn parse_default_scope(text: &str) -> Result<bool, String> {
+    match text {
+        "none" => Ok(false),
+        "all" => Ok(true),
+        _ => Err("write none or all".into()),
+    }
+}
+
+fn parse_every(text: &str) -> Result<Option<Duration>, String> {
+    match text {
+        "never" => Ok(None),
+        text => Span::parse(text).map(|span| Some(span.0)).map_err(|error| format!("{error}; or never")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! Every client, in memory: what the token path reads instead of the file.
+//!
+//! Reading takes no lock. The file's log of changes says what to reread, whether this process or another one wrote it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use m2mint_keys::time::UnixTime;
+use papaya::{HashMap, LocalGuard};
+use parking_lot::Mutex;
+
+use crate::model::names::split_scopes;
+use crate::model::{Audience, ClientId, Grants, ScopePattern, SecretHash};
+use crate::store::changes::{self, Change, Changes};
+use crate::store::clients::{self, IssuingRow, StoredSecret};
+use crate::store::{DataVersion, Result, Store, StoreError, revocations};
+
+/// A client as the token path needs it.
+#[derive(Debug)]
+pub struct IssuingClient {
+    /// What it may ask for; shared by all clients that may ask for the same.
+    pub grants: Arc<Grants>,
+    /// Its secrets.
+    pub secrets: Secrets,
+    /// Seconds that its tokens live, where they differ from the configured time.
+    pub token_lifetime: Option<u32>,
+    /// Whether it gets tokens at all.
+    pub enabled: bool,
+    /// Its tokens issued up to this time (milliseconds) are revoked.
+    pub tokens_revoked_at: i64,
+}
+
+/// The secrets of a client. Nearly every client has exactly one.
+#[derive(Debug)]
+pub enum Secrets {
+    /// One, without a further allocation.
+    One(Secret),
+    /// None, or several.
+    Many(Box<[Secret]>),
+}
+
+impl Secrets {
+    /// All of them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Secret] {
+        match self {
+            Self::One(secret) => std::slice::from_ref(secret),
+            Self::Many(secrets) => secrets,
+        }
+    }
+}
+
+/// One secret of a client.
+#[derive(Debug)]
+pub struct Secret {
+    /// Its row in the file.
+    pub id: i64,
+    /// Milliseconds at which it stops being accepted; `i64::MAX` when never.
+    pub expires_at: i64,
+    last_used_at: AtomicI64,
+    /// What a presented secret is compared with.
+    pub check: SecretCheck,
+}
+
+/// What a presented secret is compared with.
+pub enum SecretCheck {
+    /// SHA-256 of a secret with 256 random bits.
+    Fast([u8; 32]),
+    /// Argon2id of a chosen one, and, once it was presented rightly, its MAC under the key of this process.
+    Slow(Box<SlowCheck>),
+}
+
+impl std::fmt::Debug for SecretCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fast(_) => "Fast(..)",
+            Self::Slow(_) => "Slow(..)",
+        })
+    }
+}
+
+/// A chosen secret.
+pub struct SlowCheck {
+    /// PHC string.
+    pub phc: Box<str>,
+    /// The MAC of the right secret, once known.
+    pub remembered: OnceLock<[u8; 32]>,
+}
+
+impl Secret {
+    fn new(stored: StoredSecret) -> Self {
+        Self {
+            id: stored.id,
+            expires_at: stored.expires_at.map_or(i64::MAX, UnixTime::millis),
+            last_used_at: AtomicI64::new(stored.last_used_at.map_or(i64::MIN, UnixTime::millis)),
+            check: match stored.hash {
+                SecretHash::Sha256(digest) => SecretCheck::Fast(digest),
+                SecretHash::Argon2id(phc) => {
+                    SecretCheck::Slow(Box::new(SlowCheck { phc, remembered: OnceLock::new() }))
+                }
+            },
+        }
+    }
+}
+
+/// Where the memory stands in the file's log of changes.
+#[derive(Default)]
+struct Progress {
+    seq: i64,
+    data_version: DataVersion,
+    /// Every distinct set of grants, by the text it was parsed from: a million clients may share a handful.
+    grants: std::collections::HashMap<Box<str>, Arc<Grants>>,
+    prune_grants_at: usize,
+}
+
+/// Every client and every revoked token, in memory.
+pub struct Directory {
+    clients: HashMap<ClientId, IssuingClient>,
+    revoked: HashMap<Box<str>, i64>,
+    progress: Mutex<Progress>,
+    used: Mutex<std::collections::HashMap<i64, UnixTime>>,
+    /// Whether any client has a chosen secret: then unknown clients must cost as much as known ones.
+    any_slow_secret: AtomicBool,
+}
+
+/// How fine the time of last use is kept.
+const USE_RESOLUTION: Duration = Duration::from_secs(60);
+
+impl Directory {
+    /// Reads the whole file.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read, or makes no sense.
+    pub fn load(store: &Store) -> Result<Self> {
+        let count = store.read(clients::count)?;
+        let directory = Self {
+            clients: HashMap::with_capacity(count),
+            revoked: HashMap::new(),
+            progress: Mutex::default(),
+            used: Mutex::default(),
+            any_slow_secret: AtomicBool::new(false),
+        };
+        let data_version = store.data_version()?;
+        let mut progress = directory.progress.lock();
+        progress.data_version = data_version;
+        directory.reload(store, &mut progress, false)?;
+        drop(progress);
+        Ok(directory)
+    }
+
+    /// Looks up the client `id`. The guard keeps what it finds alive.
+    pub fn client<'g>(&self, id: &str, guard: &'g LocalGuard<'_>) -> Option<&'g IssuingClient> {
+        self.clients.get(id, guard)
+    }
+
+    /// A guard for [`Directory::client`]. It must not be held across an `await`.
+    pub fn guard(&self) -> LocalGuard<'_> {
+        self.clients.guard()
+    }
+
+    /// Whether any client has a chosen, slowly hashed secret.
+    #[must_use]
+    pub fn any_slow_secret(&self) -> bool {
+        self.any_slow_secret.load(Ordering::Relaxed)
+    }
+
+    /// Whether the token `jti` is revoked by itself.
+    #[must_use]
+    pub fn is_revoked(&self, jti: &str) -> bool {
+        self.revoked.pin().contains_key(jti)
+    }
+
+    /// Notes that `secret` was accepted. Written to the file later, in batches.
+    pub fn note_use(&self, secret: &Secret, now: UnixTime) {
+        let last = secret.last_used_at.load(Ordering::Relaxed);
+        let fresh = now.millis().saturating_sub(last) < m2mint_keys::time::millis(USE_RESOLUTION);
+        if !fresh && secret.last_used_at.compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.used.lock().insert(secret.id, now);
+        }
+    }
+
+    /// Takes the uses that have not been written yet.
+    #[must_use]
+    pub fn take_uses(&self) -> Vec<(i64, UnixTime)> {
+        self.used.lock().drain().collect()
+    }
+
+    /// Forgets the revoked tokens that the file has forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn forget_swept(&self, store: &Store) -> Result<()> {
+        // Under the same lock as `refresh`, which alone adds any: what is revoked meanwhile is added after.
+        let _progress = self.progress.lock();
+        let kept: HashSet<String> = store.read(revocations::all)?.into_iter().map(|(jti, _)| jti).collect();
+        self.revoked.pin().retain(|jti, _| kept.contains(&**jti));
+        Ok(())
+    }
+
+    /// Takes in what changed in the file, if anything did. Answers whether the signing keys, or requests concerning
+    /// them, are among it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read, or makes no sense.
+    pub fn refresh(&self, store: &Store) -> Result<bool> {
+        let mut progress = self.progress.lock();
+        let data_version = store.data_version()?;
+        if progress.data_version == data_version {
+            return Ok(false);
+        }
+        let keys = match store.read(|db| changes::since(db, progress.seq))? {
+            Changes::Everything => {
+                self.reload(store, &mut progress, true)?;
+                true
+            }
+            Changes::These(changes, newest) => {
+                for change in &changes {
+                    match change {
+                        Change::Client(id) => self.reload_client(store, &mut progress, id)?,
+                        Change::Token(jti) => {
+                            let expires_at = store.read(|db| revocations::get(db, jti))?;
+                            if let Some(expires_at) = expires_at {
+                                self.revoked.pin().insert(jti.as_str().into(), expires_at.millis());
+                            }
+                        }
+                        Change::Keys => {}
+                    }
+                }
+                progress.seq = newest;
+                changes.contains(&Change::Keys)
+            }
+        };
+        // Only now: had anything above failed, the next call must look again.
+        progress.data_version = data_version;
+        Ok(keys)
+    }
+
+    fn reload(&self, store: &Store, progress: &mut Progress, replace: bool) -> Result<()> {
+        // The log is read first: what changes meanwhile is then seen twice rather than never.
+        progress.seq = store.read(changes::latest)?;
+        let mut seen = HashSet::new();
+        store.read(|db| {
+            clients::for_issuing(db, None, |row, secrets| {
+                let (id, client) = self.issuing_client(progress, row, secrets)?;
+                if replace {
+                    seen.insert(id.clone());
+                }
+                self.clients.pin().insert(id, client);
+                Ok(())
+            })
+        })?;
+        if replace {
+            self.clients.pin().retain(|id, _| seen.contains(id));
+        }
+        for (jti, expires_at) in store.read(revocations::all)? {
+            self.revoked.pin().insert(jti.into(), expires_at.millis());
+        }
+        Ok(())
+    }
+
+    fn reload_client(&self, store: &Store, progress: &mut Progress, id: &str) -> Result<()> {
+        let mut found = None;
+        store.read(|db| {
+            clients::for_issuing(db, Some(id), |row, secrets| {
+                found = Some(self.issuing_client(progress, row, secrets)?);
+                Ok(())
+            })
+        })?;
+        match found {
+            Some((id, client)) => self.clients.pin().insert(id, client),
+            None => self.clients.pin().remove(id),
+        };
+        Ok(())
+    }
+
+    fn issuing_client(
+        &self,
+        progress: &mut Progress,
+        row: &IssuingRow<'_>,
+        secrets: Vec<StoredSecret>,
+    ) -> Result<(ClientId, IssuingClient)> {
+        let mut secrets: Vec<Secret> = secrets.into_iter().map(Secret::new).collect();
+        if secrets.iter().any(|secret| matches!(secret.check, SecretCheck::Slow(_))) {
+            self.any_slow_secret.store(true, Ordering::Relaxed);
+        }
+        let secrets = match secrets.pop() {
+            Some(only) if secrets.is_empty() => Secrets::One(only),
+            last => Secrets::Many(secrets.into_iter().chain(last).collect()),
+        };
+        let client = IssuingClient {
+            grants: interned_grants(progress, row)?,
+            secrets,
+            token_lifetime: row.token_lifetime.map(|span| u32::try_from(span.as_secs()).unwrap_or(u32::MAX)),
+            enabled: row.enabled != Some(false),
+            tokens_revoked_at: row.tokens_revoked_at.map_or(i64::MIN, UnixTime::millis),
+        };
+        Ok((ClientId::parse(row.id).map_err(corrupt)?, client))
+    }
+}
+
+fn interned_grants(progress: &mut Progress, row: &IssuingRow<'_>) -> Result<Arc<Grants>> {
+    let text = [row.scope, row.audience, row.audience_scopes.unwrap_or_default()].join("\n");
+    if let Some(known) = progress.grants.get(text.as_str()) {
+        return Ok(Arc::clone(known));
+    }
+    if progress.grants.len() >= progress.prune_grants_at.max(1024) {
+        progress.grants.retain(|_, grants| Arc::strong_count(grants) > 1);
+        progress.prune_grants_at = progress.grants.len() * 2;
+    }
+    let grants = Arc::new(grants(row)?);
+    progress.grants.insert(text.into(), Arc::clone(&grants));
+    Ok(grants)
+}
+
+fn grants(row: &IssuingRow<'_>) -> Result<Grants> {
+    let scopes = split_scopes(row.scope).map(ScopePattern::parse).collect::<std::result::Result<Vec<_>, _>>();
+    let audiences = split_scopes(row.audience).map(Audience::parse).collect::<std::result::Result<Vec<_>, _>>();
+    let by_audience = row.audience_scopes.map(clients::parse_audience_scopes).transpose()?;
+    Grants::new(&scopes.map_err(corrupt)?, &audiences.map_err(corrupt)?, by_audience.as_ref()).map_err(corrupt)
+}
+
+fn corrupt(error: impl ToString) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}

@@ -1,0 +1,274 @@
+//! Every error that leaves the server, and the only place where one turns into a status and a body.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde_json::json;
+
+use crate::administration::AdministrationError;
+use crate::issuer::Refusal;
+use crate::store::StoreError;
+
+/// Seconds after which to try again when the server is in trouble.
+const RETRY_SECONDS: &str = "1";
+
+const DATABASE_TROUBLE: &str = "the server cannot use its database right now; try again shortly";
+
+/// An OAuth 2.0 error code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// RFC 6749 §5.2.
+    InvalidRequest,
+    /// RFC 6749 §5.2.
+    InvalidClient,
+    /// RFC 6749 §5.2.
+    UnsupportedGrantType,
+    /// RFC 6749 §5.2.
+    InvalidScope,
+    /// RFC 8707 §2.
+    InvalidTarget,
+    /// RFC 6749 §4.1.2.1, for want of one at the token endpoint.
+    TemporarilyUnavailable,
+    /// RFC 7591 §3.2.2.
+    InvalidClientMetadata,
+    /// RFC 7591 §3.2.2.
+    InvalidRedirectUri,
+}
+
+impl Code {
+    /// The code as it goes over the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidClient => StatusCode::UNAUTHORIZED,
+            Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// What went wrong, in OAuth's terms.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {description}", .code.name())]
+pub struct OAuthError {
+    /// What a program reads.
+    pub code: Code,
+    /// What a person reads.
+    pub description: String,
+    /// What the log gets and nobody else.
+    pub cause: Option<String>,
+}
+
+impl OAuthError {
+    /// An error with this code and text.
+    pub fn new(code: Code, description: impl Into<String>) -> Self {
+        Self { code, description: description.into(), cause: None }
+    }
+
+    /// `invalid_request`.
+    pub fn invalid_request(description: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, description)
+    }
+
+    /// The description in the characters that RFC 6749 §5.2 allows.
+    fn printable(&self) -> String {
+        let allowed = |c: char| matches!(c, '\x20' | '\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e');
+        let replace = |c: char| match c {
+            '"' | '`' => '\'',
+            c if allowed(c) => c,
+            _ => '?',
+        };
+        self.description.chars().map(replace).collect()
+    }
+}
+
+impl From<Refusal> for OAuthError {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::InvalidClient => Code::InvalidClient,
+            Refusal::InvalidScope(_) => Code::InvalidScope,
+            Refusal::InvalidTarget(_) => Code::InvalidTarget,
+            Refusal::Unavailable(_) => Code::TemporarilyUnavailable,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
+
+impl From<StoreError> for OAuthError {
+    fn from(error: StoreError) -> Self {
+        let cause = Some(error.to_string());
+        Self { cause, ..Self::new(Code::TemporarilyUnavailable, DATABASE_TROUBLE) }
+    }
+}
+
+/// An error of the public API.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct PublicError {
+    error: OAuthError,
+    status: Option<StatusCode>,
+    challenge: bool,
+}
+
+impl PublicError {
+    /// The body is larger than the server reads.
+    #[must_use]
+    pub fn too_large() -> Self {
+        let error = OAuthError::invalid_request("the request is larger than 64 KiB");
+        Self { error, status: Some(StatusCode::PAYLOAD_TOO_LARGE), challenge: false }
+    }
+
+    /// Another method than those that are understood here.
+    #[must_use]
+    pub fn method_not_allowed(methods: &str) -> Self {
+        let error = OAuthError::invalid_request(format!("the method must be {methods}"));
+        Self { error, status: Some(StatusCode::METHOD_NOT_ALLOWED), challenge: false }
+    }
+
+    /// What the log gets and nobody else.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.error.cause.as_deref().or(Some(&self.error.description))
+    }
+
+    /// Asks for HTTP Basic, where the client tried to authenticate that way (RFC 6749 §5.2).
+    #[must_use]
+    pub fn with_challenge(mut self, challenge: bool) -> Self {
+        self.challenge = challenge && self.error.code == Code::InvalidClient;
+        self
+    }
+}
+
+impl<E: Into<OAuthError>> From<E> for PublicError {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), status: None, challenge: false }
+    }
+}
+
+impl ResponseError for PublicError {
+    fn status_code(&self) -> StatusCode {
+        self.status.unwrap_or(self.error.code.status())
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        if self.challenge {
+            response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="m2mint", charset="UTF-8""#));
+        }
+        retry_later(&mut response, self.status_code());
+        response.json(json!({"error": self.error.code.name(), "error_description": self.error.printable()}))
+    }
+}
+
+/// An error of the admin API, in the shapes of the SuperTokens core.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// No admin key, or a wrong one.
+    #[error("Invalid API key")]
+    InvalidApiKey,
+    /// The request cannot be read. The text says which field.
+    #[error("{0}")]
+    BadInput(String),
+    /// The body is larger than the server reads.
+    #[error("the request is larger than 64 KiB")]
+    TooLarge,
+    /// There is no such client.
+    #[error("there is no such client")]
+    ClientNotFound,
+    /// Refused in OAuth's terms.
+    #[error("{0}")]
+    OAuth(#[from] OAuthError),
+    /// The server is in trouble. The text is for the log.
+    #[error("{DATABASE_TROUBLE}")]
+    Unavailable(String),
+}
+
+impl AdminError {
+    /// A field is missing or has the wrong type: the SuperTokens core's own words.
+    #[must_use]
+    pub fn invalid_field(name: &str) -> Self {
+        Self::BadInput(format!("Field name '{name}' is invalid in JSON input"))
+    }
+
+    /// What the log gets and nobody else.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<Refusal> for AdminError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unavailable(cause) => Self::Unavailable(cause.into()),
+            refusal => Self::OAuth(refusal.into()),
+        }
+    }
+}
+
+impl From<AdministrationError> for AdminError {
+    fn from(error: AdministrationError) -> Self {
+        match error {
+            AdministrationError::UnknownClient(_) => Self::ClientNotFound,
+            AdministrationError::Store(error) => error.into(),
+            refused => Self::OAuth(OAuthError::new(Code::InvalidClientMetadata, refused.to_string())),
+        }
+    }
+}
+
+impl ResponseError for AdminError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::InvalidApiKey => StatusCode::UNAUTHORIZED,
+            Self::BadInput(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ClientNotFound | Self::OAuth(_) => StatusCode::OK,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        retry_later(&mut response, self.status_code());
+        match self {
+            Self::ClientNotFound => response.json(json!({"status": "CLIENT_NOT_FOUND_ERROR"})),
+            Self::OAuth(error) => response.json(json!({
+                "status": "OAUTH_ERROR",
+                "error": error.code.name(),
+                "errorDescription": error.printable(),
+                "statusCode": error.code.status().as_u16(),
+            })),
+            text => response.content_type("text/plain; charset=utf-8").body(text.to_string()),
+        }
+    }
+}
+
+fn retry_later(response: &mut HttpResponseBuilder, status: StatusCode) {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.insert_header((RETRY_AFTER, RETRY_SECONDS));
+    }
+}

@@ -1,0 +1,118 @@
+//! What surrounds each exchange: a request id, a count of those under way, the log line of those that failed, and no
+//! kept-alive connection once the server is stopping.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CONNECTION, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use m2mint_keys::crypto::{self, CryptoError};
+
+use crate::http::error::{AdminError, PublicError};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest request id that is taken over from a proxy.
+const LONGEST_ID: usize = 64;
+/// Spreads consecutive numbers over all 64 bits, and gives no number twice: it is odd.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The exchanges under way.
+pub struct Exchanges {
+    under_way: AtomicUsize,
+    begun: AtomicU64,
+    stopping: AtomicBool,
+    /// Where request ids begin, so that those of two runs differ.
+    first_id: u64,
+}
+
+impl Exchanges {
+    /// None yet.
+    ///
+    /// # Errors
+    /// [`CryptoError`] when there is no randomness to be had.
+    pub fn new() -> Result<Self, CryptoError> {
+        Ok(Self {
+            under_way: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            first_id: u64::from_be_bytes(crypto::random()?),
+        })
+    }
+
+    /// From now on, every answer ends its connection.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// How many are under way, and how many ever began.
+    #[must_use]
+    pub fn count(&self) -> (usize, u64) {
+        (self.under_way.load(Ordering::Acquire), self.begun.load(Ordering::Acquire))
+    }
+}
+
+/// Counts one exchange less when it is dropped, however the exchange ends.
+struct UnderWay(Data<Exchanges>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The middleware.
+///
+/// # Errors
+/// Those of the handler.
+pub async fn surround(
+    exchanges: Data<Exchanges>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    exchanges.under_way.fetch_add(1, Ordering::AcqRel);
+    let under_way = UnderWay(exchanges);
+    let exchanges = &under_way.0;
+    let number = exchanges.begun.fetch_add(1, Ordering::AcqRel);
+    let id = given_id(&request).unwrap_or_else(|| made_id(exchanges.first_id.wrapping_add(number)));
+    let mut response = next.call(request).await?;
+    if response.status().is_server_error() {
+        log_failure(&response, &id);
+    }
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    if exchanges.stopping.load(Ordering::Acquire) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    Ok(response)
+}
+
+/// The id that a proxy gave, if it is plain enough to be logged.
+fn given_id(request: &ServiceRequest) -> Option<HeaderValue> {
+    let given = request.headers().get(X_REQUEST_ID)?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    ((1..=LONGEST_ID).contains(&given.len()) && given.as_bytes().iter().all(plain)).then(|| given.clone())
+}
+
+fn made_id(number: u64) -> HeaderValue {
+    let mut digits = [0; 16];
+    let spread = number.wrapping_mul(SPREAD);
+    for (at, digit) in digits.iter_mut().enumerate() {
+        let nibble = (spread >> (60 - 4 * at)) & 0xf;
+        *digit = b"0123456789abcdef".get(usize::try_from(nibble).unwrap_or(0)).copied().unwrap_or(b'0');
+    }
+    HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+fn log_failure(response: &ServiceResponse<impl MessageBody>, id: &HeaderValue) {
+    let id = id.to_str().unwrap_or_default();
+    let (method, path) = (response.request().method(), response.request().path());
+    let error = response.response().error();
+    let cause = error.and_then(|error| {
+        let public = error.as_error::<PublicError>().and_then(PublicError::cause);
+        public.or_else(|| error.as_error::<AdminError>().and_then(AdminError::cause))
+    });
+    let cause = cause.unwrap_or("unknown");
+    tracing::error!(request_id = id, %method, path, status = response.status().as_u16(), cause, "request failed");
+}

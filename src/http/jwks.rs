@@ -1,0 +1,34 @@
+//! The published keys (RFC 7517).
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::http::State;
+use crate::http::admin::Admin;
+
+/// `GET /jwt/jwks.json`, `GET /.well-known/jwks.json`. Whatever stands in the query is ignored: verifiers append `?kid=`.
+pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let published = state.keeper.published();
+    let unchanged = knows(&request, &published.etag);
+    let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((ETAG, published.etag.as_str()));
+    response.insert_header((CACHE_CONTROL, format!("public, max-age={}", published.max_age)));
+    if unchanged {
+        return response.finish();
+    }
+    response.insert_header((CONTENT_TYPE, "application/json")).body(published.jwks.clone())
+}
+
+/// `GET /recipe/jwt/jwks`: the same for holders of an admin key, with a `status`.
+pub async fn get_with_status(_: Admin, state: Data<State>) -> HttpResponse {
+    let body = state.keeper.published().jwks_with_status.clone();
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body)
+}
+
+/// Whether the request names the entity tag: weak comparison, in a list, or any (RFC 9110 §13.1.2).
+fn knows(request: &HttpRequest, etag: &str) -> bool {
+    let lists = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.any(|tag| tag == "*" || tag == etag)
+}

@@ -1,0 +1,159 @@
+//! HTTP: one file a resource, one file for every error.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`token`] | `POST /oauth/token`, in three dialects |
+//! | [`introspect`], [`revoke`] | RFC 7662, RFC 7009 |
+//! | [`jwks`], [`discovery`] | the published keys; RFC 8414 metadata |
+//! | [`clients`], [`client_json`] | the SuperTokens core's client administration |
+//! | [`core_token`] | the SuperTokens core's token calls |
+//! | [`core`] | `/hello`, `/apiversion` |
+//! | [`admin`] | who may administer |
+//! | [`request`] | reading bodies, forms, JSON, HTTP Basic |
+//! | [`error`] | every error that leaves the server |
+//! | [`exchange`] | what surrounds each exchange: request ids, counting, refusing to stay connected while stopping |
+
+pub mod admin;
+pub mod client_json;
+pub mod clients;
+pub mod core;
+pub mod core_token;
+pub mod discovery;
+pub mod error;
+pub mod exchange;
+pub mod introspect;
+pub mod jwks;
+pub mod request;
+pub mod revoke;
+pub mod token;
+
+use std::sync::Arc;
+
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, ResponseError as _};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::http::admin::AdminKeys;
+use crate::http::error::PublicError;
+use crate::issuer::Issuer;
+use crate::rotation::keeper::Keeper;
+use crate::store::{Store, StoreError};
+
+/// What every handler can reach.
+pub struct State {
+    /// The file.
+    pub store: Arc<Store>,
+    /// Clients, in memory.
+    pub directory: Arc<Directory>,
+    /// Keys.
+    pub keeper: Keeper,
+    /// Tokens.
+    pub issuer: Issuer,
+    /// Time.
+    pub clock: Clock,
+    /// Who may administer.
+    pub admin_keys: ArcSwap<AdminKeys>,
+    /// RFC 8414 metadata, ready to send.
+    pub metadata: Bytes,
+    /// Path of the public API: `/auth`, or nothing.
+    pub base_path: String,
+}
+
+impl State {
+    /// Changes the file, away from the threads that serve. When this returns, the change is durable, and this server acts
+    /// by it.
+    ///
+    /// # Errors
+    /// Whatever `change` says; or a [`StoreError`] when memory could not take it in.
+    pub async fn change<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        change: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (store, directory) = (Arc::clone(&self.store), Arc::clone(&self.directory));
+        let changed = web::block(move || {
+            let value = change(&store);
+            // Also after an error: if it is not known whether the file took the change, memory follows the file.
+            let keys = directory.refresh(&store);
+            Ok::<_, E>((value?, keys?))
+        });
+        let (value, keys) = changed.await.map_err(|_| stopping())??;
+        if keys && let Err(error) = self.keeper.reread().await {
+            tracing::error!(%error, "a longer lifetime is stored but not in use yet");
+        }
+        Ok(value)
+    }
+
+    /// Reads the file, away from the threads that serve.
+    ///
+    /// # Errors
+    /// Whatever `look` says.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = Arc::clone(&self.store);
+        web::block(move || look(&store)).await.map_err(|_| stopping())?
+    }
+}
+
+fn stopping() -> StoreError {
+    StoreError::Corrupt("the server is stopping".into())
+}
+
+/// Every route.
+pub fn routes(config: &mut ServiceConfig, base_path: &str) {
+    config.app_data(request::body_limit());
+    let public = |path: &str| format!("{base_path}{path}");
+    config
+        .service(only_post(&public("/oauth/token")).route(web::post().to(token::post)))
+        .service(only_post(&public("/oauth/introspect")).route(web::post().to(introspect::post)))
+        .service(only_post(&public("/oauth/revoke")).route(web::post().to(revoke::post)))
+        .service(readable(&public("/jwt/jwks.json"), jwks::get))
+        .service(readable("/.well-known/jwks.json", jwks::get));
+    for path in discovery::paths(base_path) {
+        config.service(readable(&path, discovery::get));
+    }
+    let admin = |path: &str| web::resource(format!("/recipe{path}"));
+    config
+        .service(readable("/hello", core::hello))
+        .service(readable("/apiversion", core::api_version))
+        .service(admin("/jwt/jwks").route(web::get().to(jwks::get_with_status)))
+        .service(
+            admin("/oauth/clients")
+                .route(web::post().to(clients::create))
+                .route(web::get().to(clients::get))
+                .route(web::put().to(clients::update)),
+        )
+        .service(admin("/oauth/clients/list").route(web::get().to(clients::list)))
+        .service(admin("/oauth/clients/remove").route(web::post().to(clients::remove)))
+        .service(admin("/oauth/token").route(web::post().to(core_token::issue)))
+        .service(admin("/oauth/introspect").route(web::post().to(core_token::introspect)))
+        .service(admin("/oauth/token/revoke").route(web::post().to(core_token::revoke)))
+        .service(admin("/oauth/tokens/revoke").route(web::post().to(core_token::revoke_all)));
+}
+
+fn only_post(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { not_allowed("POST") }))
+}
+
+fn readable<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::to(|| async { not_allowed("GET, HEAD") }))
+}
+
+fn not_allowed(methods: &'static str) -> HttpResponse {
+    let mut response = PublicError::method_not_allowed(methods).error_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}

@@ -1,0 +1,265 @@
+//! Reading requests: bodies of a bounded size, forms and JSON objects without repeated names, HTTP Basic.
+
+use actix_web::HttpRequest;
+use actix_web::error::PayloadError;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use actix_web::web::{Bytes, PayloadConfig};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use m2mint_keys::json;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use crate::http::error::OAuthError;
+
+/// The largest body that is read, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// A body, or why there is none.
+pub type Body = Result<Bytes, actix_web::Error>;
+
+/// Makes [`Body`] refuse what is larger than [`MAX_BODY`].
+#[must_use]
+pub fn body_limit() -> PayloadConfig {
+    PayloadConfig::new(MAX_BODY)
+}
+
+/// Whether a body was refused for its size.
+#[must_use]
+pub fn is_too_large(error: &actix_web::Error) -> bool {
+    matches!(error.as_error::<PayloadError>(), Some(PayloadError::Overflow))
+}
+
+/// The media type of the body, without parameters.
+#[must_use]
+pub fn content_type(request: &HttpRequest) -> &str {
+    let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split_once(';').map_or(value, |(essence, _)| essence).trim()
+}
+
+/// Named parameters of a request, whatever they came in.
+#[derive(Default)]
+pub struct Parameters(Map<String, Value>);
+
+impl Parameters {
+    /// Parameters of a form. `audience` and `resource` may come several times: the caller looks at [`Parameters::all`].
+    ///
+    /// # Errors
+    /// `invalid_request` when any other parameter comes twice (RFC 6749 §3.2).
+    pub fn from_form(body: &[u8]) -> Result<Self, OAuthError> {
+        let mut parameters = Map::new();
+        for (name, value) in form_urlencoded::parse(body) {
+            match parameters.get_mut(&*name) {
+                None => {
+                    // RFC 6749 §3.2: a parameter without a value is treated as if it had been left out.
+                    let value = if value.is_empty() { Value::Null } else { Value::String(value.into_owned()) };
+                    parameters.insert(name.into_owned(), value);
+                }
+                Some(Value::Null) => return Err(twice(&name)),
+                Some(before) if name == "audience" || name == "resource" => {
+                    let repeated = before.as_str() == Some(&value)
+                        || before.as_array().is_some_and(|all| all.iter().any(|one| one.as_str() == Some(&value)));
+                    if repeated {
+                        return Err(twice(&name));
+                    }
+                    match before {
+                        Value::Array(all) => all.push(Value::String(value.into_owned())),
+                        only => *only = Value::Array(vec![only.take(), Value::String(value.into_owned())]),
+                    }
+                }
+                Some(_) => return Err(twice(&name)),
+            }
+        }
+        Ok(Self::from_object(parameters))
+    }
+
+    /// Parameters of a JSON object.
+    ///
+    /// # Errors
+    /// `invalid_request` when it is none, or a member appears twice.
+    pub fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
+        let object = json::object(body);
+        let object = object.map_err(|error| OAuthError::invalid_request(format!("the body is not a JSON object: {error}")))?;
+        Ok(Self::from_object(object))
+    }
+
+    /// Parameters that have been read already. A null is treated as if it had been left out.
+    #[must_use]
+    pub fn from_object(mut object: Map<String, Value>) -> Self {
+        object.retain(|_, value| !value.is_null());
+        Self(object)
+    }
+
+    /// Whether a parameter is there.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// A parameter as it came.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// A text. An empty one is treated as if it had been left out.
+    ///
+    /// # Errors
+    /// `invalid_request` when it is something else.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, OAuthError> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+            Some(_) => Err(OAuthError::invalid_request(format!("{name} must be a string"))),
+        }
+    }
+
+    /// A text, or several.
+    ///
+    /// # Errors
+    /// `invalid_request` when it is something else.
+    pub fn texts(&self, name: &str) -> Result<Vec<&str>, OAuthError> {
+        let wrong = || OAuthError::invalid_request(format!("{name} must be a string or an array of strings"));
+        match self.0.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty()).into_iter().collect()),
+            Some(Value::Array(all)) => all.iter().map(|one| one.as_str().ok_or_else(wrong)).collect(),
+            Some(_) => Err(wrong()),
+        }
+    }
+}
+
+fn twice(name: &str) -> OAuthError {
+    // Only names that are ours are repeated in the answer.
+    let known = ["grant_type", "client_id", "client_secret", "scope", "audience", "resource", "token", "token_type_hint"];
+    let name = known.into_iter().find(|known| *known == name).unwrap_or("a parameter");
+    OAuthError::invalid_request(format!("{name} appears twice"))
+}
+
+/// What the Authorization header says.
+pub enum Authorization {
+    /// There is none.
+    None,
+    /// HTTP Basic with client id and secret.
+    Basic(Zeroizing<String>, Zeroizing<String>),
+    /// Something that cannot be read, or another scheme.
+    Unusable,
+}
+
+impl Authorization {
+    /// Reads the header of a request.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> Self {
+        let mut values = request.headers().get_all(AUTHORIZATION);
+        match (values.next(), values.next()) {
+            (None, _) => Self::None,
+            (Some(value), None) => value.to_str().map_or(Self::Unusable, Self::parse),
+            (Some(_), Some(_)) => Self::Unusable,
+        }
+    }
+
+    /// Reads the text of a header: RFC 6749 §2.3.1, form-encoded id and secret inside RFC 7617's base64.
+    #[must_use]
+    pub fn parse(header: &str) -> Self {
+        let Some((scheme, encoded)) = header.split_once(' ') else { return Self::Unusable };
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return Self::Unusable;
+        }
+        let decoded = STANDARD.decode(encoded.trim()).ok().map(Zeroizing::new);
+        let decoded = decoded.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        match decoded.and_then(|text| text.split_once(':')) {
+            Some((id, secret)) => Self::Basic(form_decoded(id), form_decoded(secret)),
+            None => Self::Unusable,
+        }
+    }
+}
+
+fn form_decoded(text: &str) -> Zeroizing<String> {
+    if !text.contains(['+', '%', '&', '=']) {
+        return Zeroizing::new(text.to_owned());
+    }
+    let spaces = text.replace('+', " ");
+    Zeroizing::new(percent_encoding::percent_decode_str(&spaces).decode_utf8_lossy().into_owned())
+}
+
+/// Reads a JSON object as the admin API takes it: nothing at all is an empty object, and a comma before the closing
+/// brace, which the published documentation of this call has, is passed over.
+///
+/// # Errors
+/// What is wrong with the text, and where.
+pub fn lenient_object(body: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Map::new());
+    }
+    json::object(body).or_else(|error| without_trailing_commas(body).map_or(Err(error), |body| json::object(&body)))
+}
+
+/// The text without commas before a closing brace; `None` when it has none.
+fn without_trailing_commas(body: &[u8]) -> Option<Vec<u8>> {
+    let mut kept = body.to_vec();
+    let (mut in_string, mut escaped, mut comma) = (false, false, None);
+    let mut found = Vec::new();
+    for (at, byte) in body.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => {
+                in_string = !in_string;
+                comma = None;
+            }
+            _ if in_string => {}
+            b',' => comma = Some(at),
+            b'}' => found.extend(comma.take()),
+            byte if byte.is_ascii_whitespace() => {}
+            _ => comma = None,
+        }
+    }
+    for at in &found {
+        if let Some(byte) = kept.get_mut(*at) {
+            *byte = b' ';
+        }
+    }
+    (!found.is_empty()).then_some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_comma_before_the_closing_brace_is_passed_over_and_nothing_else_is() {
+        let read = |text: &str| lenient_object(text.as_bytes()).map(Value::Object);
+        assert_eq!(read("").unwrap(), json!({}));
+        assert_eq!(read("{\"a\": [\"b\"],\n}\n").unwrap(), json!({"a": ["b"]}));
+        assert_eq!(read(r#"{"a": {"b": ",}",}, }"#).unwrap(), json!({"a": {"b": ",}"}}));
+        for wrong in [r#"{"a":1,,}"#, r#"{,}"#, r#"{"a":[1,]}"#, r#"{"a":1"#, r#"{"a":1,} x"#, "[]"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rfc6749_2_3_1_basic_is_form_decoded_after_base64() {
+        let header = format!("Basic {}", STANDARD.encode("a%3Ab:c+d%25"));
+        let Authorization::Basic(id, secret) = Authorization::parse(&header) else { panic!("{header}") };
+        assert_eq!((id.as_str(), secret.as_str()), ("a:b", "c d%"));
+    }
+
+    #[test]
+    fn what_is_not_basic_is_unusable() {
+        for header in ["", "Basic", "Basic ", "Basic !!!", "Basic YQ==", "Bearer YTpi", "BasicYTpi"] {
+            assert!(matches!(Authorization::parse(header), Authorization::Unusable), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_without_repetitions() {
+        let form = Parameters::from_form(b"scope=a+b&audience=x&empty=&audience=y").unwrap();
+        assert_eq!(form.text("scope").unwrap(), Some("a b"));
+        assert_eq!(form.texts("audience").unwrap(), ["x", "y"]);
+        assert!(!form.has("empty"));
+        for wrong in ["scope=a&scope=a", "audience=x&audience=x", "audience=x&audience=y&audience=x", "a=1&a=2"] {
+            assert!(Parameters::from_form(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+}

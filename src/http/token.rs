@@ -1,0 +1,226 @@
+//! `POST /oauth/token` (RFC 6749 §4.4), in three dialects.
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::http::State;
+use crate::http::error::{Code, OAuthError, PublicError};
+use crate::http::request::{Authorization, Body, Parameters, content_type, is_too_large};
+use crate::issuer::{Issued, TokenRequest};
+use crate::model::names::split_scopes;
+
+/// The only grant there is (RFC 6749 §4.4.2).
+pub const GRANT_TYPE: &str = "client_credentials";
+
+/// How names are spelled in request and answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// RFC 6749's own.
+    Snake,
+    /// SuperTokens' documentation's, in JSON.
+    Camel,
+}
+
+impl Spelling {
+    const fn grant_type(self) -> &'static str {
+        match self {
+            Self::Snake => "grant_type",
+            Self::Camel => "grantType",
+        }
+    }
+
+    const fn client_id(self) -> &'static str {
+        match self {
+            Self::Snake => "client_id",
+            Self::Camel => "clientId",
+        }
+    }
+
+    const fn client_secret(self) -> &'static str {
+        match self {
+            Self::Snake => "client_secret",
+            Self::Camel => "clientSecret",
+        }
+    }
+
+    /// The spelling of a request; one spelling a request.
+    fn of(parameters: &Parameters) -> Result<Self, OAuthError> {
+        let used = |spelling: Self| {
+            let names = [spelling.grant_type(), spelling.client_id(), spelling.client_secret()];
+            names.into_iter().any(|name| parameters.has(name))
+        };
+        match (used(Self::Snake), used(Self::Camel)) {
+            (true, true) => {
+                Err(OAuthError::invalid_request("names are spelled in two ways: use either clientId or client_id throughout"))
+            }
+            (_, true) => Ok(Self::Camel),
+            _ => Ok(Self::Snake),
+        }
+    }
+}
+
+/// Handles the request.
+///
+/// # Errors
+/// RFC 6749 §5.2, in every dialect.
+pub async fn post(request: HttpRequest, body: Body, state: Data<State>) -> Result<HttpResponse, PublicError> {
+    let authorization = Authorization::of(&request);
+    let attempted = !matches!(authorization, Authorization::None);
+    let answer = answer(&request, body, authorization, &state).await;
+    answer.map_err(|error| error.with_challenge(attempted))
+}
+
+async fn answer(
+    request: &HttpRequest,
+    body: Body,
+    authorization: Authorization,
+    state: &State,
+) -> Result<HttpResponse, PublicError> {
+    let parameters = read(request, body)?;
+    let spelling = Spelling::of(&parameters)?;
+    let issued = issue(state, &parameters, spelling, authorization, Extras::default()).await?;
+    Ok(token_response(&issued, spelling))
+}
+
+/// Reads the parameters of a request to the token endpoint, or to one that takes the same forms.
+///
+/// # Errors
+/// `invalid_request` when they cannot be read.
+pub fn read(request: &HttpRequest, body: Body) -> Result<Parameters, PublicError> {
+    let body = body.map_err(|error| {
+        if is_too_large(&error) { PublicError::too_large() } else { OAuthError::invalid_request("the body ends too early").into() }
+    })?;
+    // RFC 6749 §2.3.1: credentials must not be in the URI, where proxies and logs keep them.
+    if !request.query_string().is_empty() {
+        let query = Parameters::from_form(request.query_string().as_bytes())?;
+        if ["client_secret", "client_id", "clientSecret", "clientId", "token"].iter().any(|name| query.has(name)) {
+            return Err(OAuthError::invalid_request("credentials and tokens belong in the body, not in the URL").into());
+        }
+    }
+    match content_type(request) {
+        form if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Ok(Parameters::from_form(&body)?),
+        json if json.eq_ignore_ascii_case("application/json") => Ok(Parameters::from_json(&body)?),
+        _ => Err(OAuthError::invalid_request(
+            "the content type must be application/x-www-form-urlencoded or application/json",
+        )
+        .into()),
+    }
+}
+
+/// What only the holder of an admin key may add to a token.
+#[derive(Default)]
+pub struct Extras<'a> {
+    /// `iss`.
+    pub issuer: Option<&'a str>,
+    /// Further claims.
+    pub claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Authenticates the client and issues what it asks for.
+///
+/// # Errors
+/// RFC 6749 §5.2.
+pub async fn issue(
+    state: &State,
+    parameters: &Parameters,
+    spelling: Spelling,
+    authorization: Authorization,
+    extras: Extras<'_>,
+) -> Result<Issued, OAuthError> {
+    match parameters.text(spelling.grant_type())? {
+        Some(GRANT_TYPE) => {}
+        Some(_) => return Err(OAuthError::new(Code::UnsupportedGrantType, "the only grant type is client_credentials")),
+        None => return Err(OAuthError::invalid_request(format!("{} is missing", spelling.grant_type()))),
+    }
+    let client_id = authenticate(state, parameters, spelling, &authorization).await?;
+    let request = TokenRequest {
+        client_id,
+        audience: audience(parameters)?,
+        scopes: scopes(parameters)?,
+        issuer: extras.issuer,
+        extra: extras.claims,
+    };
+    Ok(state.issuer.issue(&request).await?)
+}
+
+/// Authenticates the client by the one method that it used, and answers its id.
+///
+/// # Errors
+/// `invalid_client`, or `invalid_request` when it used two methods.
+pub async fn authenticate<'a>(
+    state: &State,
+    parameters: &'a Parameters,
+    spelling: Spelling,
+    authorization: &'a Authorization,
+) -> Result<&'a str, OAuthError> {
+    let missing = |what: &str| OAuthError::new(Code::InvalidClient, format!("{what} is missing"));
+    let (id, secret) = (parameters.text(spelling.client_id())?, parameters.text(spelling.client_secret())?);
+    let (id, secret) = match authorization {
+        Authorization::None => {
+            let id = id.ok_or_else(|| missing(spelling.client_id()))?;
+            (id, secret.ok_or_else(|| missing(spelling.client_secret()))?)
+        }
+        _ if secret.is_some() => {
+            return Err(OAuthError::invalid_request("authenticate either by HTTP Basic or in the body, not by both"));
+        }
+        Authorization::Basic(basic_id, _) if id.is_some_and(|id| id != basic_id.as_str()) => {
+            return Err(OAuthError::invalid_request("the client id in the body is not the one in HTTP Basic"));
+        }
+        Authorization::Basic(id, secret) => (id.as_str(), secret.as_str()),
+        Authorization::Unusable => {
+            return Err(OAuthError::new(Code::InvalidClient, "the Authorization header is not well-formed HTTP Basic"));
+        }
+    };
+    state.issuer.authenticate(id, secret).await?;
+    Ok(id)
+}
+
+/// The one audience, by either of its names (RFC 8707 calls it `resource`).
+fn audience(parameters: &Parameters) -> Result<Option<&str>, OAuthError> {
+    let mut named = parameters.texts("audience")?;
+    if named.len() > 1 {
+        return Err(one_audience());
+    }
+    for resource in parameters.texts("resource")? {
+        if named.is_empty() {
+            named.push(resource);
+        } else if named.first() != Some(&resource) {
+            return Err(one_audience());
+        }
+    }
+    Ok(named.first().copied().filter(|audience| !audience.is_empty()))
+}
+
+fn one_audience() -> OAuthError {
+    OAuthError::new(Code::InvalidTarget, "a token is for one audience: ask for one token a service")
+}
+
+/// Scopes as one text, or as an array. An empty array asks for none.
+fn scopes(parameters: &Parameters) -> Result<Option<Vec<&str>>, OAuthError> {
+    match parameters.get("scope") {
+        None => Ok(None),
+        Some(serde_json::Value::Array(_)) => parameters.texts("scope").map(Some),
+        Some(_) => Ok(parameters.text("scope")?.map(|text| split_scopes(text).collect())),
+    }
+}
+
+/// RFC 6749 §5.1. Every value is made of characters that JSON does not escape: tokens are base64url, and a scope cannot
+/// hold a quote or a backslash.
+fn token_response(issued: &Issued, spelling: Spelling) -> HttpResponse {
+    let Issued { token, lifetime, scope } = issued;
+    let body = match spelling {
+        Spelling::Snake => format!(
+            r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{lifetime},"scope":"{scope}"}}"#
+        ),
+        Spelling::Camel => format!(
+            r#"{{"accessToken":"{token}","expiresIn":{lifetime},"tokenType":"Bearer","scope":"{scope}"}}"#
+        ),
+    };
+    let header = |name: HeaderName, value: &'static str| (name, HeaderValue::from_static(value));
+    HttpResponse::Ok()
+        .insert_header(header(CONTENT_TYPE, "application/json"))
+        .insert_header(header(CACHE_CONTROL, "no-store"))
+        .insert_header(header(PRAGMA, "no-cache"))
+        .body(body)
+}

@@ -1,0 +1,33 @@
+//! Whether a token of ours is still good: what introspection answers.
+
+use m2mint_keys::token;
+use m2mint_keys::verify::Verified;
+
+use crate::issuer::Issuer;
+
+impl Issuer {
+    /// What `token` says, if it is one of ours and still good: signed with a published key, not expired, not revoked,
+    /// and its client still exists and is enabled.
+    #[must_use]
+    pub fn inspect(&self, token: &str) -> Option<Verified> {
+        let now = self.clock.wall();
+        let verified = self.keeper.published().verifier.verify(token, now).ok()?;
+        // The verifier's leeway is for clocks that differ. This is the clock that set the time.
+        let live = now < verified.expires_at && !self.directory.is_revoked(&verified.jti);
+        let guard = self.directory.guard();
+        let client = self.directory.client(&verified.client_id, &guard)?;
+        // Of a token id that does not tell its time, the whole second in which it was issued counts.
+        let issued_at = token::jti_time(&verified.jti).unwrap_or(verified.issued_at);
+        (live && client.enabled && issued_at.millis() > client.tokens_revoked_at).then_some(verified)
+    }
+
+    /// Whether the client `id` may be told about a token: it owns it, or the token is for it or one of its audiences.
+    #[must_use]
+    pub fn may_see(&self, id: &str, token: &Verified) -> bool {
+        let guard = self.directory.guard();
+        let client = self.directory.client(id, &guard);
+        token.client_id == id
+            || token.audience == id
+            || client.is_some_and(|client| client.grants.allows_audience(&token.audience))
+    }
+}

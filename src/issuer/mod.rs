@@ -1,0 +1,216 @@
+//! The heart: authenticate the client, allow audience and scopes, mint. No HTTP, no SQL.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`authentication`] | whether a client is who it says |
+//! | [`inspection`] | whether a token of ours is still good |
+
+pub mod authentication;
+pub mod inspection;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use m2mint_keys::crypto::CryptoError;
+use m2mint_keys::time::UnixTime;
+use m2mint_keys::token::{self, Claims};
+use serde_json::{Map, Value};
+
+use crate::clock::Clock;
+use crate::directory::{Directory, IssuingClient};
+use crate::issuer::authentication::Authenticator;
+use crate::model::Scope;
+use crate::model::names::MAX_SCOPES;
+use crate::rotation::keeper::Keeper;
+
+/// How long a request waits for a clock that has jumped to be written down.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What tokens are like where neither client nor request says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `iss`.
+    pub issuer: String,
+    /// How long tokens live where their client says nothing.
+    pub lifetime: Duration,
+    /// How long any token may live.
+    pub max_lifetime: Duration,
+    /// Whether a request without `scope` gets every scope that the client has.
+    pub all_scopes_by_default: bool,
+}
+
+/// A request for a token, as far as it was understood.
+#[derive(Debug, Default)]
+pub struct TokenRequest<'a> {
+    /// Who asks.
+    pub client_id: &'a str,
+    /// For which service.
+    pub audience: Option<&'a str>,
+    /// For which actions; `None` when nothing was said.
+    pub scopes: Option<Vec<&'a str>>,
+    /// `iss` in place of the configured one.
+    pub issuer: Option<&'a str>,
+    /// Further claims.
+    pub extra: Option<&'a Map<String, Value>>,
+}
+
+/// An issued token.
+#[derive(Debug)]
+pub struct Issued {
+    /// The token.
+    pub token: String,
+    /// Seconds for which it is good.
+    pub lifetime: u64,
+    /// What it grants, separated by spaces.
+    pub scope: String,
+}
+
+/// Why there is no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Unknown client, wrong or expired secret, disabled client: nobody is told which.
+    #[error("unknown client, or wrong secret")]
+    InvalidClient,
+    /// A scope is not well formed, or not allowed.
+    #[error("{0}")]
+    InvalidScope(String),
+    /// No audience, or not an allowed one.
+    #[error("{0}")]
+    InvalidTarget(String),
+    /// Nothing can be signed, or nobody authenticated, right now.
+    #[error("{0}")]
+    Unavailable(&'static str),
+}
+
+impl From<CryptoError> for Refusal {
+    fn from(_: CryptoError) -> Self {
+        Self::Unavailable("there are no random numbers to be had")
+    }
+}
+
+/// Issues tokens.
+pub struct Issuer {
+    directory: Arc<Directory>,
+    keeper: Keeper,
+    clock: Clock,
+    settings: ArcSwap<Settings>,
+    authenticator: Authenticator,
+}
+
+impl Issuer {
+    /// An issuer for the clients of `directory`, which signs with the keys of `keeper`.
+    ///
+    /// # Errors
+    /// [`CryptoError`] when there is no randomness to be had.
+    pub fn new(directory: Arc<Directory>, keeper: Keeper, clock: Clock, settings: Settings) -> Result<Self, CryptoError> {
+        let authenticator = Authenticator::new()?;
+        Ok(Self { directory, keeper, clock, settings: ArcSwap::from_pointee(settings), authenticator })
+    }
+
+    /// What tokens are like right now.
+    pub fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// From now on, tokens are like this.
+    pub fn set_settings(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Checks that `secret` is one of the client's.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidClient`], whatever is wrong.
+    pub async fn authenticate(&self, client_id: &str, secret: &str) -> Result<(), Refusal> {
+        self.authenticator.authenticate(&self.directory, client_id, secret, self.clock.wall()).await
+    }
+
+    /// Issues a token to a client that has been authenticated.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says what to ask for instead.
+    pub async fn issue(&self, request: &TokenRequest<'_>) -> Result<Issued, Refusal> {
+        let now = match self.keeper.gate().now(&self.clock) {
+            Ok(now) => now,
+            Err(_) => self.wait_for_clock().await?,
+        };
+        let guard = self.directory.guard();
+        let client = self.directory.client(request.client_id, &guard).filter(|client| client.enabled);
+        self.mint(client.ok_or(Refusal::InvalidClient)?, request, now)
+    }
+
+    fn mint(&self, client: &IssuingClient, request: &TokenRequest<'_>, now: UnixTime) -> Result<Issued, Refusal> {
+        let settings = self.settings.load();
+        let audience = audience(client, request.audience)?;
+        let scopes = scopes(client, request.scopes.as_deref(), audience, settings.all_scopes_by_default)?;
+        let published = self.keeper.published();
+        let lifetime = client.token_lifetime.map_or(settings.lifetime, |secs| Duration::from_secs(secs.into()));
+        let lifetime = lifetime.min(settings.max_lifetime).min(published.longest_lifetime).as_secs();
+        let token = published.minter.mint(&Claims {
+            issuer: request.issuer.unwrap_or(&settings.issuer),
+            client_id: request.client_id,
+            audience,
+            scopes: &scopes,
+            issued_at: now,
+            lifetime,
+            jti: &token::new_jti(now)?,
+            extra: request.extra,
+        });
+        Ok(Issued { token, lifetime, scope: scopes.join(" ") })
+    }
+
+    async fn wait_for_clock(&self) -> Result<UnixTime, Refusal> {
+        const REFUSAL: Refusal = Refusal::Unavailable("the clock of this server was set ahead; try again shortly");
+        // The keeper may have been told already, or may be busy: whatever it says, the gate decides.
+        let _ = tokio::time::timeout(CLOCK_PATIENCE, self.keeper.allow_signing()).await;
+        self.keeper.gate().now(&self.clock).map_err(|_| REFUSAL)
+    }
+}
+
+fn audience<'a>(client: &'a IssuingClient, asked: Option<&'a str>) -> Result<&'a str, Refusal> {
+    let choices = || client.grants.audiences().collect::<Vec<_>>().join(", ");
+    match asked {
+        Some(asked) if client.grants.allows_audience(asked) => Ok(asked),
+        Some(_) => Err(Refusal::InvalidTarget(match choices() {
+            none if none.is_empty() => "this client may not ask for any audience".into(),
+            choices => format!("this client may not ask for that audience; it may ask for: {choices}"),
+        })),
+        None => {
+            let mut audiences = client.grants.audiences();
+            match (audiences.next(), audiences.next()) {
+                (Some(only), None) => Ok(only),
+                (None, _) => Err(Refusal::InvalidTarget("this client has no audience to ask a token for".into())),
+                _ => Err(Refusal::InvalidTarget(format!("say which audience the token is for: {}", choices()))),
+            }
+        }
+    }
+}
+
+fn scopes<'a>(
+    client: &'a IssuingClient,
+    asked: Option<&[&'a str]>,
+    audience: &str,
+    all_by_default: bool,
+) -> Result<Vec<&'a str>, Refusal> {
+    let Some(asked) = asked else {
+        return Ok(if all_by_default { client.grants.all_scopes(audience).collect() } else { Vec::new() });
+    };
+    if asked.len() > MAX_SCOPES {
+        return Err(Refusal::InvalidScope(format!("a token can have at most {MAX_SCOPES} scopes")));
+    }
+    let mut scopes = Vec::with_capacity(asked.len());
+    for &scope in asked {
+        if !client.grants.allows_scope(scope, audience) {
+            // Only what follows the grammar is repeated in the answer.
+            return Err(Refusal::InvalidScope(match Scope::parse(scope) {
+                Ok(scope) => format!("this client may not ask for the scope {scope} at {audience}"),
+                Err(_) => "scopes are separated by single spaces and hold visible ASCII without quotes and backslashes".into(),
+            }));
+        }
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    Ok(scopes)
+}

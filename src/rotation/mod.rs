@@ -1,0 +1,58 @@
+//! Drives the rotation rule of [`m2mint_keys::key_ring`]: by the timer, by signal, by request.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`published`] | what the rest of the server sees of the keys: the signer, the JWKS |
+//! | [`gate`] | whether the clock may be trusted to sign by |
+//! | [`keyring_file`] | the keys in the file: founding, loading, changing |
+//! | [`keeper`] | the one thread that changes keys |
+
+pub mod gate;
+pub mod keeper;
+pub mod keyring_file;
+pub mod published;
+
+use std::time::Duration;
+
+use m2mint_keys::crypto::CryptoError;
+use m2mint_keys::key_ring::{Policy, RevokeError};
+
+use crate::store::StoreError;
+
+/// The part of the configuration that steers keys. Can change while the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The numbers of the rotation rule.
+    pub policy: Policy,
+    /// How long tokens live where their client says nothing.
+    pub lifetime: Duration,
+}
+
+/// Why the keys cannot be used or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// The file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The backend.
+    #[error("the signing keys cannot be changed: {0}")]
+    Crypto(#[from] CryptoError),
+    /// The file was sealed under another master key.
+    #[error(
+        "the master key does not open this database. Give the key that was made with it \
+         (`master_key_file`, by default the database's name with .key behind it)"
+    )]
+    WrongMasterKey,
+    /// The private half of a key that has to sign is not there.
+    #[error("the database holds no private half for the signing key {0}; restore a backup, or revoke the key")]
+    NoPrivateHalf(String),
+    /// There are no keys in the file.
+    #[error("the database holds no signing keys: no server was started on it yet")]
+    NoKeys,
+    /// A request that cannot be met.
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
+    /// The keeper has ended.
+    #[error("the server is stopping")]
+    Stopping,
+}

@@ -1,0 +1,224 @@
+//! The server: open files and sockets in, answers out, until it is told to stop.
+//!
+//! [`Server::start`] is the seam that tests drive: they hand in their own clock and sockets.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::exchange::{self, Exchanges};
+use crate::http::{self, State, discovery};
+use crate::issuer::{self, Issuer};
+use crate::listeners::{Listener, Listeners};
+use crate::rotation::keeper::{Keeper, Running};
+use crate::startup::{self, Open, StartError};
+
+/// How long a stopping server waits for requests that are under way.
+const PATIENCE: Duration = Duration::from_millis(4_500);
+/// How long nothing must have begun before a stopping server is sure that nothing comes.
+const QUIET: Duration = Duration::from_millis(60);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be idle. Longer than proxies keep theirs, so that it is they who close.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Threads a worker may use for the database. Writing is done one at a time anyway.
+const BLOCKING_THREADS: usize = 4;
+/// How often a worker shows that it is not stuck.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A running server.
+pub struct Server {
+    state: Data<State>,
+    exchanges: Data<Exchanges>,
+    listeners: Listeners,
+    handle: ServerHandle,
+    ended: tokio::task::JoinHandle<io::Result<()>>,
+    keeper: Running,
+    beats: Arc<Beats>,
+}
+
+impl Server {
+    /// Starts serving `open` on `listeners`. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// [`StartError`], or the system's when it gives no thread or socket.
+    pub fn start(config: &Config, clock: Clock, open: Open, listeners: Listeners) -> Result<Self, ServeError> {
+        let keeper = open.keeper.keeper();
+        let settings = issuer_settings(config, &listeners);
+        let metadata = discovery::document(&settings.issuer);
+        let issuer = Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings);
+        let state = Data::new(State {
+            admin_keys: ArcSwap::from_pointee(startup::admin_keys(config, &open.store).map_err(StartError::from)?),
+            store: open.store,
+            directory: open.directory,
+            keeper,
+            issuer: issuer.map_err(StartError::from)?,
+            clock,
+            metadata,
+            base_path: config.base_path.clone(),
+        });
+        let exchanges = Data::new(Exchanges::new().map_err(StartError::from)?);
+        let beats = Arc::new(Beats::default());
+        let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
+        let mut server = HttpServer::new(move || {
+            app_beats.join();
+            let exchanges = app_exchanges.clone();
+            let base_path = app_state.base_path.clone();
+            App::new()
+                .app_data(app_state.clone())
+                .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
+                .configure(|config| http::routes(config, &base_path))
+                .default_service(web::to(|| async { HttpResponse::NotFound().body("there is nothing here\n") }))
+        })
+        .workers(config.workers)
+        .worker_max_blocking_threads(BLOCKING_THREADS)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .disable_signals();
+        for socket in listeners.try_clone()? {
+            server = match socket {
+                Listener::Tcp(socket) => server.listen(socket)?,
+                Listener::Unix(socket) => server.listen_uds(socket)?,
+            };
+        }
+        let server = server.run();
+        let handle = server.handle();
+        let ended = tokio::spawn(server);
+        let keeper = open.keeper.start()?;
+        Ok(Self { state, exchanges, listeners, handle, ended, keeper, beats })
+    }
+
+    /// What handlers can reach.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The keeper of the keys.
+    #[must_use]
+    pub fn keeper(&self) -> &Keeper {
+        &self.state.keeper
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Whether every worker has shown within `limit` that it is not stuck.
+    #[must_use]
+    pub fn is_alive(&self, limit: Duration) -> bool {
+        self.beats.all_within(limit)
+    }
+
+    /// From now on, acts by another configuration, as far as that can change while it runs.
+    ///
+    /// # Errors
+    /// [`StartError`] when the file cannot be read.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
+        let admin_keys = startup::admin_keys(config, &self.state.store)?;
+        self.state.admin_keys.store(Arc::new(admin_keys));
+        self.state.keeper.set_settings(startup::rotation_settings(config));
+        let issuer = self.state.issuer.settings().issuer.clone();
+        self.state.issuer.set_settings(issuer::Settings { issuer, ..issuer_settings(config, &self.listeners) });
+        Ok(())
+    }
+
+    /// Finishes what is under way and stops, within 5 seconds. The log of the file is folded into it.
+    pub async fn stop(self) {
+        self.exchanges.stop();
+        self.handle.pause().await;
+        let given_up = Instant::now() + PATIENCE;
+        let mut quiet_since = Instant::now();
+        let mut begun = self.exchanges.count().1;
+        while Instant::now() < given_up {
+            if !self.listeners.inherited {
+                self.listeners.sockets.iter().for_each(Listener::turn_away);
+            }
+            let (under_way, now_begun) = self.exchanges.count();
+            if under_way > 0 || now_begun != begun {
+                (begun, quiet_since) = (now_begun, Instant::now());
+            } else if quiet_since.elapsed() >= QUIET {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.handle.stop(false).await;
+        if !matches!(self.ended.await, Ok(Ok(()))) {
+            tracing::error!("the HTTP server did not end as it should");
+        }
+        if !self.listeners.inherited {
+            self.listeners.sockets.iter().for_each(Listener::turn_away);
+        }
+        self.listeners.clean_up();
+        let keeper = self.keeper;
+        // Ends when the last write is on the disk.
+        if tokio::task::spawn_blocking(move || keeper.stop()).await.is_err() {
+            tracing::error!("the key keeper did not end as it should");
+        }
+        self.state.store.checkpoint();
+    }
+}
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The files.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system.
+    #[error("the system refuses what the server needs: {0}")]
+    Io(#[from] io::Error),
+}
+
+fn issuer_settings(config: &Config, listeners: &Listeners) -> issuer::Settings {
+    let derived = || format!("{}{}", listeners.sockets.first().map(Listener::to_string).unwrap_or_default(), config.base_path);
+    issuer::Settings {
+        issuer: config.issuer.clone().unwrap_or_else(derived),
+        lifetime: config.lifetime,
+        max_lifetime: config.max_lifetime,
+        all_scopes_by_default: config.all_scopes_by_default,
+    }
+}
+
+/// When each worker last showed that it is not stuck.
+#[derive(Default)]
+struct Beats(Mutex<Vec<Arc<AtomicU64>>>);
+
+impl Beats {
+    /// Makes the worker on whose thread this runs show it from now on.
+    fn join(&self) {
+        let beat = Arc::new(AtomicU64::new(since_start()));
+        self.0.lock().push(Arc::clone(&beat));
+        actix_web::rt::spawn(async move {
+            loop {
+                beat.store(since_start(), Ordering::Relaxed);
+                tokio::time::sleep(BEAT).await;
+            }
+        });
+    }
+
+    fn all_within(&self, limit: Duration) -> bool {
+        let oldest = since_start().saturating_sub(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.0.lock().iter().all(|beat| beat.load(Ordering::Relaxed) >= oldest)
+    }
+}
+
+/// Milliseconds on a clock that only goes forward.
+fn since_start() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}

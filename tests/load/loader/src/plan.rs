@@ -1,0 +1,81 @@
+//! What to send, and what to expect.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::random::Random;
+
+/// One measurement.
+#[derive(Deserialize)]
+pub struct Plan {
+    /// The server.
+    pub address: SocketAddr,
+    /// Its process, whose CPU time is read.
+    pub pid: i32,
+    /// Connections that are kept alive.
+    pub connections: usize,
+    /// Answers before the measurement begins.
+    pub warm_up: usize,
+    /// Answers that are measured.
+    pub requests: usize,
+    /// What is sent.
+    pub traffic: Traffic,
+    /// Open loop; without it the next request on a connection follows the answer to the one before.
+    pub open: Option<Open>,
+}
+
+/// Requests that come at times of their own, whatever the server does.
+#[derive(Deserialize)]
+pub struct Open {
+    /// Requests a second on average: their arrivals are a Poisson process.
+    pub rate: f64,
+    /// Evenly spaced requests on one connection of their own, beside the measured ones.
+    pub beside: Option<Beside>,
+}
+
+/// Requests that go on beside the measured ones.
+#[derive(Deserialize)]
+pub struct Beside {
+    /// Requests a second.
+    pub rate: f64,
+    /// What is sent.
+    pub traffic: Traffic,
+}
+
+/// Requests to choose from, and what a good answer has in its body.
+#[derive(Deserialize)]
+pub struct Traffic {
+    /// A file of whole requests, each ended by a NUL byte.
+    pub file: PathBuf,
+    /// Text that is in the body of every good answer.
+    pub expect: String,
+}
+
+/// Requests in memory.
+pub struct Requests {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    random: Random,
+}
+
+impl Requests {
+    /// Reads the file.
+    pub fn of(traffic: &Traffic) -> io::Result<Self> {
+        let bytes = std::fs::read(&traffic.file)?;
+        let ends: Vec<usize> = memchr::memchr_iter(0, &bytes).collect();
+        if ends.is_empty() {
+            return Err(io::Error::other("no request in the file"));
+        }
+        Ok(Self { bytes, ends, random: Random::new() })
+    }
+
+    /// Any of them.
+    pub fn any(&mut self) -> &[u8] {
+        let index = self.random.below(self.ends.len());
+        let start = if index == 0 { 0 } else { self.ends[index - 1] + 1 };
+        &self.bytes[start..self.ends[index]]
+    }
+}
