@@ -1,5 +1,11 @@
 //! The command line: one file a verb.
 
+pub mod backup;
+pub mod clients;
+pub mod config;
+pub mod keys;
+pub mod output;
+pub mod secrets;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -23,6 +29,40 @@ pub struct Cli {
 enum Verb {
     /// Serve (what m2mint does when no verb is given)
     Serve,
+    /// Show or check the configuration
+    Config {
+        #[command(subcommand)]
+        action: config::Action,
+    },
+    /// Show, rotate and revoke signing keys
+    Keys {
+        #[command(subcommand)]
+        action: Option<keys::Action>,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Make, show, change and remove clients
+    Clients {
+        #[command(subcommand)]
+        action: clients::Action,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Add, list and remove the secrets of a client
+    Secrets {
+        #[command(subcommand)]
+        action: secrets::Action,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Copy the database to a file, also while a server works on it
+    Backup {
+        /// The file to make
+        to: PathBuf,
+    },
 }
 
 /// Options that every verb takes.
@@ -78,7 +118,22 @@ const VERSION: &str = if cfg!(feature = "aws-lc-rs") {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.verb.unwrap_or(Verb::Serve) {
-        Verb::Serve => serve::run(&cli.settings),
+    let settings = &cli.settings;
+    let done = match cli.verb.unwrap_or(Verb::Serve) {
+        Verb::Serve => return serve::run(settings),
+        Verb::Config { action } => config::run(settings, &action),
+        Verb::Keys { action, json } => keys::run(settings, &action.unwrap_or(keys::Action::List), json),
+        Verb::Clients { action, json } => clients::run(settings, &action, json),
+        Verb::Secrets { action, json } => secrets::run(settings, &action, json),
+        Verb::Backup { to } => backup::run(settings, &to),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("m2mint: {line}");
+            }
+            error.exit_code()
+        }
     }
 }

@@ -155,8 +155,9 @@ fn start_log(directives: &str) -> LogFilter {
 }
 
 fn log_filter(directives: &str) -> EnvFilter {
-    // The configuration has checked them.
-    EnvFilter::try_new(directives).unwrap_or_default()
+    // What the HTTP library says about its threads helps nobody, unless somebody asks for it. The configuration has
+    // checked the directives.
+    EnvFilter::try_new(format!("actix_server=warn,{directives}")).unwrap_or_default()
 }
 
 /// Says where the server listens, and, the first time, how to go on.

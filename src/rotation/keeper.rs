@@ -177,7 +177,7 @@ pub fn open(
         moment: Mutex::new(opened.clock.moment()),
         status: Mutex::new(String::new()),
     });
-    let thread = Thread {
+    let mut thread = Thread {
         store,
         directory,
         clock,
@@ -195,6 +195,8 @@ pub fn open(
         jump: opened.jump,
         failing: false,
     };
+    // Before anybody is served: a key that was revoked while no server ran signs nothing and is published nowhere.
+    thread.answer_requests()?;
     Ok(Waiting { keeper: Keeper { shared, commands }, thread })
 }
 

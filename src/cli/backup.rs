@@ -1,0 +1,25 @@
+//! `m2mint backup`
+
+use std::path::Path;
+
+use crate::cli::output::{self, CliError, Result};
+use crate::cli::{Settings, config};
+use crate::store::{Store, schema};
+
+/// Writes a consistent copy of the database, also while a server works on it. The master key is not in it.
+///
+/// # Errors
+/// When the target exists, or the copy cannot be made.
+pub fn run(settings: &Settings, to: &Path) -> Result {
+    let config = config::load(settings)?;
+    if to.exists() {
+        return Err(CliError::Refused(format!("{} exists already; name a file that does not", to.display())));
+    }
+    let store = Store::open(&config.database, None)?;
+    // Empty and private before anything is in it.
+    schema::create_private(to)?;
+    store.backup(to)?;
+    std::fs::File::open(to)?.sync_all()?;
+    output::line(&format!("{} holds the database. Keep a copy of the master key too, in another place", to.display()));
+    Ok(())
+}

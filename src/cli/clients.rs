@@ -1,0 +1,221 @@
+//! `m2mint clients create|list|show|update|remove`
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::administration::{self, NewClient};
+use crate::cli::output::{self, CliError, Result};
+use crate::cli::{Settings, config};
+use crate::clock::Clock;
+use crate::http::client_json;
+use crate::model::client::is_valid_name;
+use crate::model::grants::AudienceScopes;
+use crate::model::names::split_scopes;
+use crate::model::{Audience, Client, ClientId, ScopePattern, Settings as ClientSettings, Span};
+use crate::store::{Store, clients};
+
+const PAGE: usize = 500;
+
+/// What to do with clients.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Make a client and show its secret, this once
+    Create {
+        /// Client id; made when not given
+        #[arg(long)]
+        id: Option<String>,
+        /// What it may do
+        #[command(flatten)]
+        fields: Fields,
+    },
+    /// List all clients
+    List,
+    /// Show a client
+    Show {
+        /// Client id
+        id: String,
+    },
+    /// Change what is given and leave the rest
+    Update {
+        /// Client id
+        id: String,
+        /// What it may do
+        #[command(flatten)]
+        fields: Fields,
+    },
+    /// Remove a client: it gets no more tokens
+    Remove {
+        /// Client id
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What can be said about a client.
+#[derive(Debug, Args)]
+pub struct Fields {
+    /// A name for people
+    #[arg(long)]
+    name: Option<String>,
+    /// Scopes that it may ask for, such as "event.view file.*"
+    #[arg(long, value_name = "SCOPES")]
+    scope: Option<String>,
+    /// A service that it may call; give it once for each
+    #[arg(long, value_name = "NAME")]
+    audience: Vec<String>,
+    /// Scopes that it may ask for at one service only, such as "event=event.*"; give it once for each
+    #[arg(long, value_name = "AUDIENCE=SCOPES")]
+    audience_scopes: Vec<String>,
+    /// Lifetime of its tokens, such as 15m
+    #[arg(long, value_name = "DURATION")]
+    lifetime: Option<String>,
+    /// Whether it gets tokens: true or false
+    #[arg(long, value_name = "BOOL")]
+    enabled: Option<bool>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When there is no such client, or a rule refuses the change.
+pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
+    let config = config::load(settings)?;
+    let store = Store::open(&config.database, None)?;
+    let (now, longest) = (Clock::system().wall(), Span(config.max_lifetime));
+    match action {
+        Action::Create { id, fields } => {
+            let id = id.as_deref().map(ClientId::parse).transpose().map_err(|error| CliError::Refused(error.to_string()))?;
+            let settings = fields.apply(ClientSettings::default())?;
+            let new = NewClient { id, secret: None, secret_expires_at: None, settings };
+            let (client, secret) = administration::create_client(&store, new, now, longest)?;
+            if as_json {
+                return output::json(&Value::Object(client_json::render(&client, Some(&secret))));
+            }
+            print(&client);
+            output::line(&format!("secret     {}\n\nThe secret is shown this once.", secret.expose()));
+        }
+        Action::List => list(&store, as_json)?,
+        Action::Show { id } => {
+            let client = store.read(|db| clients::get(db, id))?;
+            let client = client.ok_or_else(|| CliError::Refused(format!("there is no client {id}")))?;
+            show(&client, as_json)?;
+        }
+        Action::Update { id, fields } => {
+            let client = administration::update_client::<CliError>(&store, id, None, now, longest, |settings| fields.apply(settings))?;
+            show(&client, as_json)?;
+        }
+        Action::Remove { id, yes } => {
+            if store.read(|db| clients::get(db, id))?.is_none() {
+                return Err(CliError::Refused(format!("there is no client {id}")));
+            }
+            output::confirm(&format!("Remove the client {id}? It gets no more tokens, and this cannot be undone."), *yes)?;
+            let existed = store.write(|db| clients::remove(db, id))?;
+            if as_json {
+                output::json(&json!({"didExist": existed}))?;
+            } else {
+                output::line(&format!("removed: {id}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn list(store: &Store, as_json: bool) -> Result {
+    let (mut rows, mut json) = (Vec::new(), Vec::new());
+    let mut after = None;
+    loop {
+        let (page, next) = store.read(|db| clients::page(db, after.as_ref(), PAGE, None))?;
+        for client in &page {
+            if as_json {
+                json.push(Value::Object(client_json::render(client, None)));
+            } else {
+                let settings = &client.settings;
+                let enabled = if settings.enabled == Some(false) { "no" } else { "yes" };
+                rows.push(vec![client.id.to_string(), settings.name.clone(), audiences(settings), scopes(settings), enabled.into()]);
+            }
+        }
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if as_json {
+        return output::json(&Value::Array(json));
+    }
+    output::table(&["CLIENT ID", "NAME", "AUDIENCE", "SCOPE", "ENABLED"], &rows);
+    Ok(())
+}
+
+fn show(client: &Client, as_json: bool) -> Result {
+    if as_json {
+        return output::json(&Value::Object(client_json::render(client, None)));
+    }
+    print(client);
+    Ok(())
+}
+
+fn print(client: &Client) {
+    let settings = &client.settings;
+    output::line(&format!("client id  {}\nname       {}", client.id, settings.name));
+    output::line(&format!("audience   {}\nscope      {}", audiences(settings), scopes(settings)));
+    for (audience, scopes) in settings.audience_scopes.iter().flatten() {
+        let scopes: Vec<_> = scopes.iter().map(ScopePattern::as_str).collect();
+        output::line(&format!("           at {audience}: {}", scopes.join(" ")));
+    }
+    if let Some(lifetime) = settings.token_lifetime {
+        output::line(&format!("lifetime   {lifetime}"));
+    }
+    if settings.enabled == Some(false) {
+        output::line("enabled    no");
+    }
+}
+
+fn scopes(settings: &ClientSettings) -> String {
+    settings.scope.iter().map(ScopePattern::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn audiences(settings: &ClientSettings) -> String {
+    settings.audience.iter().map(Audience::as_str).collect::<Vec<_>>().join(" ")
+}
+
+impl Fields {
+    /// The same fields as the admin API takes, read by the same code.
+    fn apply(&self, settings: ClientSettings) -> Result<ClientSettings> {
+        let refused = |error: &dyn std::fmt::Display| CliError::Refused(error.to_string());
+        let mut settings = settings;
+        if let Some(name) = &self.name {
+            if !is_valid_name(name) {
+                return Err(refused(&"a name has at most 200 characters, and no control characters"));
+            }
+            settings.name.clone_from(name);
+        }
+        if let Some(scope) = &self.scope {
+            settings.scope = patterns(scope)?;
+        }
+        if !self.audience.is_empty() {
+            let parsed: std::result::Result<_, _> = self.audience.iter().map(|name| Audience::parse(name)).collect();
+            settings.audience = parsed.map_err(|error| refused(&error))?;
+        }
+        if !self.audience_scopes.is_empty() {
+            let mut map = AudienceScopes::new();
+            for entry in &self.audience_scopes {
+                let (audience, scopes) = entry.rsplit_once('=').ok_or_else(|| refused(&"write AUDIENCE=SCOPES, such as event=event.*"))?;
+                map.insert(Audience::parse(audience).map_err(|error| refused(&error))?, patterns(scopes)?);
+            }
+            settings.audience_scopes = Some(map);
+        }
+        if let Some(lifetime) = &self.lifetime {
+            settings.token_lifetime = Some(Span::parse(lifetime).map_err(|error| refused(&error))?);
+            settings.extra.remove("clientCredentialsGrantAccessTokenLifespan");
+        }
+        settings.enabled = self.enabled.or(settings.enabled);
+        Ok(settings)
+    }
+}
+
+fn patterns(text: &str) -> Result<Vec<ScopePattern>> {
+    let parsed: std::result::Result<_, _> = split_scopes(text).map(ScopePattern::parse).collect();
+    parsed.map_err(|error| CliError::Refused(error.to_string()))
+}

@@ -1,0 +1,111 @@
+//! What all verbs share: failing, asking, printing tables and JSON.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use m2mint_keys::time::UnixTime;
+use serde_json::Value;
+
+use crate::administration::AdministrationError;
+use crate::config::Problems;
+use crate::rotation::RotationError;
+use crate::startup::StartError;
+use crate::store::{OpenError, StoreError};
+
+/// Why a verb did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// It did not work.
+    #[error("{0}")]
+    Failed(String),
+    /// A rule says no.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl CliError {
+    /// The exit code that scripts see.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Failed(_) => ExitCode::from(1),
+            Self::Refused(_) => ExitCode::from(3),
+        }
+    }
+}
+
+macro_rules! failed {
+    ($($error:ty),+) => {
+        $(impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                Self::Failed(error.to_string())
+            }
+        })+
+    };
+}
+
+failed!(OpenError, StoreError, StartError, RotationError, Problems, io::Error, serde_json::Error);
+
+impl From<AdministrationError> for CliError {
+    fn from(error: AdministrationError) -> Self {
+        match error {
+            AdministrationError::Store(error) => error.into(),
+            AdministrationError::Crypto(error) => Self::Failed(error.to_string()),
+            refused => Self::Refused(refused.to_string()),
+        }
+    }
+}
+
+/// Result of a verb.
+pub type Result<T = ()> = std::result::Result<T, CliError>;
+
+/// Asks before something is destroyed. Without a terminal nobody can be asked, and the answer is no.
+///
+/// # Errors
+/// [`CliError::Refused`] unless the answer is yes.
+pub fn confirm(question: &str, yes: bool) -> Result {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(CliError::Refused(format!("{question} Nobody can be asked here: add --yes if you mean it")));
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CliError::Refused("nothing was changed".into())) }
+}
+
+/// Prints a line. A reader that has gone, as `head` does, is no error.
+pub fn line(text: &str) {
+    let mut output = io::stdout().lock();
+    let _ = writeln!(output, "{text}");
+}
+
+/// Prints JSON, indented.
+///
+/// # Errors
+/// When it cannot be written as text.
+pub fn json(value: &Value) -> Result {
+    line(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Prints a table, columns aligned.
+pub fn table(header: &[&str], rows: &[Vec<String>]) {
+    let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
+    let all = || std::iter::once(&header).chain(rows);
+    let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    for row in all() {
+        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column).unwrap_or(0)));
+        line(cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
+/// A point in time for people and JSON: RFC 3339, UTC, to the second.
+#[must_use]
+pub fn date(time: UnixTime) -> String {
+    let since = std::time::Duration::from_millis(time.millis().max(0).unsigned_abs());
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
+}
