@@ -14,6 +14,7 @@
 //! 7. A policy whose numbers contradict the rule is refused ([`Policy::check`]).
 //! 8. At most [`MAX_PUBLISHED`] keys are published; a rotation that would need one more waits.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::jwk::{Kid, PublicKey};
@@ -44,8 +45,10 @@ pub enum PolicyError {
     NoPropagation,
     /// The timer would ask for rotations faster than standbys become known.
     #[error(
-        "rotation.every = {every:?} is shorter than rotation.propagation = {propagation:?}: \
-         a standby could not be known to every verifier in time"
+        "rotation.every = {} is shorter than rotation.propagation = {}: \
+         a standby could not be known to every verifier in time",
+        Plain(*.every),
+        Plain(*.propagation)
     )]
     FasterThanPropagation {
         /// The configured period.
@@ -55,8 +58,12 @@ pub enum PolicyError {
     },
     /// Retired keys would pile up behind the limit of published keys.
     #[error(
-        "rotation.every = {every:?} would need more than {MAX_PUBLISHED} published keys: tokens live up to {lifetime:?} \
-         and clocks may differ by {clock_skew:?}, so it must be at least {at_least:?}"
+        "rotation.every = {} would need more than {MAX_PUBLISHED} published keys: tokens live up to {} \
+         and clocks may differ by {}, so it must be at least {}",
+        Plain(*.every),
+        Plain(*.lifetime),
+        Plain(*.clock_skew),
+        Plain(*.at_least)
     )]
     TooManyKeys {
         /// The configured period.
@@ -68,6 +75,20 @@ pub enum PolicyError {
         /// The shortest period that works.
         at_least: Duration,
     },
+}
+
+/// A duration in the largest unit that divides it.
+struct Plain(Duration);
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secs = self.0.as_secs();
+        let units = [("h", 3600), ("m", 60), ("s", 1)];
+        match units.into_iter().find(|(_, length)| secs.is_multiple_of(*length)) {
+            Some((unit, length)) => write!(f, "{}{unit}", secs / length),
+            None => write!(f, "{secs}s"),
+        }
+    }
 }
 
 impl Policy {

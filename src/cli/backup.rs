@@ -18,7 +18,11 @@ pub fn run(settings: &Settings, to: &Path) -> Result {
     let store = Store::open(&config.database, None)?;
     // Empty and private before anything is in it.
     schema::create_private(to)?;
-    store.backup(to)?;
+    if let Err(error) = store.backup(to) {
+        // Half a copy is none.
+        let _ = std::fs::remove_file(to);
+        return Err(error.into());
+    }
     std::fs::File::open(to)?.sync_all()?;
     output::line(&format!("{} holds the database. Keep a copy of the master key too, in another place", to.display()));
     Ok(())

@@ -65,7 +65,7 @@ impl Key {
 #[must_use]
 pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let close = |name: &'a str| (edits(wrong, name), name);
-    names.map(close).filter(|(edits, _)| *edits <= 2).min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+    names.map(close).filter(|(edits, _)| *edits <= (wrong.len() / 3).min(2)).min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
 }
 
 /// How many characters have to be changed, added or left out to get from `a` to `b` (Levenshtein).

@@ -37,8 +37,8 @@ impl fmt::Display for Span {
             return f.write_str("0s");
         }
         if self.0.subsec_nanos() == 0 {
-            // The unit that people configure in: hours stay hours up to four days.
-            for (unit, length, least) in [("d", 86_400, 4), ("h", 3600, 1), ("m", 60, 1)] {
+            // The unit that people configure in: hours stay hours up to four days, and a minute is 60 seconds.
+            for (unit, length, least) in [("d", 86_400, 4), ("h", 3600, 1), ("m", 60, 2)] {
                 if secs.is_multiple_of(length) && secs / length >= least {
                     return write!(f, "{}{unit}", secs / length);
                 }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn writes_what_it_reads() {
-        for text in ["0s", "90s", "15m", "25h", "90d", "24h", "1h", "90m"] {
+        for text in ["0s", "90s", "15m", "25h", "60s", "2m", "90d", "24h", "1h", "90m"] {
             assert_eq!(Span::parse(text).unwrap().to_string(), text);
         }
     }

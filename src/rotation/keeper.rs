@@ -382,13 +382,6 @@ impl Thread {
         self.look_at_clock();
         self.ask_for_rotation(None)?;
         let outlook = self.outlook();
-        if let Some(hold) = outlook.hold {
-            tracing::info!(
-                "rotation queued: {}; it will happen in {}",
-                hold.reason(),
-                in_words(outlook.promotion_in)
-            );
-        }
         self.tick()?;
         Ok(outlook)
     }
@@ -402,6 +395,10 @@ impl Thread {
         })?;
         self.unknown = false;
         self.rotation_asked = true;
+        let Outlook { promotion_in, hold } = self.outlook();
+        if let Some(hold) = hold {
+            tracing::info!("rotation queued, in {}: {}", in_words(promotion_in), hold.reason());
+        }
         Ok(())
     }
 
@@ -540,11 +537,42 @@ impl Thread {
     }
 }
 
-/// A waiting time for people: to the minute when it is long, to the second when it is short.
+/// A waiting time for people: the two largest units.
 #[must_use]
 pub fn in_words(wait: Option<i64>) -> String {
     let Some(wait) = wait else { return "no time that can be told".to_owned() };
     let secs = wait.max(0).unsigned_abs().div_ceil(1000);
-    let unit = if secs >= 7200 { 60 } else { 1 };
-    humantime::format_duration(Duration::from_secs(secs.div_ceil(unit) * unit)).to_string()
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let mut rest = secs;
+    let parts = units.into_iter().map(|(length, unit)| {
+        let count = rest / length;
+        rest %= length;
+        (count, unit)
+    });
+    let parts: Vec<_> = parts.skip_while(|(count, _)| *count == 0).take(2).filter(|(count, _)| *count > 0).collect();
+    match parts.as_slice() {
+        [] => "0s".into(),
+        parts => parts.iter().map(|(count, unit)| format!("{count}{unit}")).collect::<Vec<_>>().join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_times_are_told_in_two_units() {
+        for (millis, words) in [
+            (0, "0s"),
+            (1, "1s"),
+            (59_000, "59s"),
+            (60_000, "1m"),
+            (90_000, "1m 30s"),
+            (3_601_000, "1h"),
+            (90_000_000, "1d 1h"),
+            (7_776_000_000, "90d"),
+        ] {
+            assert_eq!(in_words(Some(millis)), words);
+        }
+    }
 }
