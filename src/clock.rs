@@ -68,6 +68,17 @@ impl ManualClock {
         now.steady += millis;
     }
 
+    /// Lets time pass in which the machine boots anew.
+    pub fn reboot(&self, millis: i64) {
+        let mut now = self.0.lock();
+        let Boot([last, ..]) = now.boot;
+        *now = Reading {
+            wall: UnixTime::from_millis(now.wall.millis() + millis),
+            steady: 0,
+            boot: Boot([last.wrapping_add(1); 16]),
+        };
+    }
+
     /// Sets the wall clock forward or back, while no time passes.
     pub fn jump(&self, millis: i64) {
         let mut now = self.0.lock();

@@ -1,0 +1,99 @@
+//! Metadata, paths, and requests that no client library sends.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::http::call;
+use crate::support::{Server, get};
+
+#[test]
+fn discovery_follows_from_the_configured_issuer_alone() {
+    let server = Server::with(&[("issuer", "https://auth.example.com/auth")]);
+    for path in [
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/auth",
+        "/.well-known/openid-configuration/auth",
+        "/auth/.well-known/openid-configuration",
+        "/auth/.well-known/oauth-authorization-server",
+    ] {
+        let headers = [("host", "evil.example.com"), ("x-forwarded-host", "evil.example.com"), ("x-forwarded-proto", "gopher")];
+        let answer = call("GET", &server.endpoint(path), &headers, b"");
+        assert_eq!(answer.status, 200, "{path}");
+        let json = answer.json();
+        assert_eq!(json["issuer"], "https://auth.example.com/auth");
+        assert_eq!(json["token_endpoint"], "https://auth.example.com/auth/oauth/token");
+        assert_eq!(json["jwks_uri"], "https://auth.example.com/auth/jwt/jwks.json");
+        assert_eq!(json["grant_types_supported"], json!(["client_credentials"]));
+        assert_eq!(json["id_token_signing_alg_values_supported"], json!(["EdDSA"]));
+        assert!(!answer.body.contains("evil"));
+    }
+}
+
+#[test]
+fn the_base_path_can_be_changed() {
+    for (base_path, token) in [("/oidc", "/oidc/oauth/token"), ("/", "/oauth/token")] {
+        let server = Server::with(&[("base_path", base_path)]);
+        assert_eq!(get(&server.endpoint(token)).status, 405, "{base_path}");
+        assert_eq!(get(&server.endpoint("/auth/oauth/token")).status, 404, "{base_path}");
+        assert_eq!(get(&server.endpoint("/.well-known/openid-configuration")).status, 200);
+    }
+}
+
+#[test]
+fn a_request_id_is_taken_over_when_it_is_plain() {
+    let server = Server::start();
+    let with = |id: &str| call("GET", &server.endpoint("/hello"), &[("x-request-id", id)], b"").header("x-request-id").unwrap().to_owned();
+    assert_eq!(with("proxy-1:abc_2.3"), "proxy-1:abc_2.3");
+    for odd in ["has space", "quote\"", &"x".repeat(65)] {
+        assert_eq!(with(odd).len(), 16, "{odd}");
+    }
+    assert_ne!(with(""), with(""));
+}
+
+fn raw(server: &Server, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(request).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    // The server may cut off what it does not understand.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn odd_requests_do_no_harm() {
+    let server = Server::start();
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(200_000));
+    let many: String = (0..500).map(|n| format!("x-{n}: y\r\n")).collect();
+    for request in [
+        &b"\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST /auth/oauth/token HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc",
+        b"POST /auth/oauth/token HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /auth/oauth/token HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /hello HTTP/9.9\r\nhost: x\r\n\r\n",
+        long.as_bytes(),
+        format!("GET /hello HTTP/1.1\r\nhost: x\r\n{many}\r\n").as_bytes(),
+    ] {
+        let answer = raw(&server, request);
+        assert!(!answer.starts_with("HTTP/1.1 5"), "{answer}");
+    }
+    assert!(raw(&server, b"GET /hello HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 200"));
+    let two = raw(&server, b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\nGET /hello HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert_eq!(two.matches("HTTP/1.1 200").count(), 2, "{two}");
+    assert_eq!(get(&server.endpoint("/hello")).status, 200);
+}
+
+#[test]
+fn there_is_nothing_elsewhere() {
+    let server = Server::start();
+    for path in ["/", "/auth", "/auth/oauth", "/admin", "/recipe", "/auth/oauth/token/", "/../etc/passwd"] {
+        assert_eq!(get(&server.endpoint(path)).status, 404, "{path}");
+    }
+}

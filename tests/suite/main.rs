@@ -1,0 +1,23 @@
+//! Whole-program tests: the real server, the real file, real HTTP on loopback.
+//!
+//! Those that need time to pass run the server in this process with a clock that they move; those about signals, crashes,
+//! files and the command line run the binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+mod admin_api;
+mod clients_api;
+//mod command_line;
+mod configuration;
+//mod crash;
+//mod erasure;
+//mod foreign;
+mod introspection;
+mod limits;
+//mod live_rotation;
+mod rotation;
+//mod start;
+//mod systemd;
+mod token_dialects;
+mod token_errors;
