@@ -67,7 +67,13 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
 fn rotate(store: &Store, served: bool, policy: Policy, as_json: bool) -> Result {
     let before = View::read(store, policy)?.signing();
     ask(store, served, &KeyRequest::Rotate)?;
-    let after = View::read(store, policy)?;
+    // The request is durable; a rotation that is due follows at once.
+    let given_up = Instant::now() + PATIENCE;
+    let mut after = View::read(store, policy)?;
+    while served && after.is_due() && after.signing() == before && Instant::now() < given_up {
+        std::thread::sleep(LOOK);
+        after = View::read(store, policy)?;
+    }
     if as_json {
         return output::json(&after.to_json());
     }
@@ -140,6 +146,10 @@ impl View {
 
     fn signing(&self) -> Option<String> {
         self.ring.active().map(|key| key.kid.to_string())
+    }
+
+    fn is_due(&self) -> bool {
+        self.outlook.hold.is_none() && self.outlook.promotion_in == Some(0)
     }
 
     fn in_millis(&self, wait: i64) -> UnixTime {

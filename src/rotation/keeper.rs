@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use m2mint_keys::jwk::Kid;
 use m2mint_keys::key_ring::{Hold, KeyRing, Outlook, Transition};
 use m2mint_keys::seal::MasterKey;
-use m2mint_keys::time::{AttestedClock, Moment, UnixTime};
+use m2mint_keys::time::{AttestedClock, Moment, Reading, UnixTime};
 use m2mint_keys::token::Minter;
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::model::Span;
-use crate::rotation::gate::{Gate, TOLERATED_JUMP};
+use crate::rotation::gate::{self, Gate, TOLERATED_JUMP};
 use crate::rotation::keyring_file::{self, Fresh};
 use crate::rotation::published::Published;
 use crate::rotation::{RotationError, Settings};
@@ -31,9 +31,7 @@ use crate::store::{Store, changes, clients, keys, revocations};
 /// How often the keeper looks at the clock and at the file.
 const TICK: Duration = Duration::from_millis(200);
 /// How often the clock is written down, in milliseconds.
-const HEARTBEAT: i64 = 60_000;
-/// How far ahead the time is written down up to which may be signed: what a crash could forget.
-const AHEAD: Duration = Duration::from_millis(2 * HEARTBEAT.unsigned_abs());
+pub const HEARTBEAT: i64 = 60_000;
 /// More steps than this at once do not follow from the rule.
 const MOST_STEPS: usize = 16;
 
@@ -164,7 +162,7 @@ pub fn open(
     settings: Settings,
 ) -> Result<Waiting, RotationError> {
     let reading = clock.read();
-    let opened = keyring_file::open(&store, &master, reading, &settings, AHEAD)?;
+    let opened = keyring_file::open(&store, &master, reading, &settings)?;
     let gate = Gate::closed();
     if opened.jump == 0 {
         gate.trust(reading);
@@ -186,7 +184,7 @@ pub fn open(
         received,
         attested: opened.clock,
         rotation_asked: opened.rotation_asked.is_some(),
-        saved: opened.clock.moment(),
+        saved: opened.clock.last(),
         settings,
         minter: opened.minter,
         ring: opened.ring,
@@ -238,8 +236,8 @@ struct Thread {
     attested: AttestedClock,
     settings: Settings,
     rotation_asked: bool,
-    /// When the clock was last written down.
-    saved: Moment,
+    /// What was last written down of the clock.
+    saved: Reading,
     ring: KeyRing,
     minter: Arc<Minter>,
     /// The file may say something else than `ring`: reread it.
@@ -319,8 +317,14 @@ impl Thread {
 
     /// Where the clocks stand, as far as the wall clock is trusted.
     fn now(&self) -> Moment {
-        let Moment { wall, attested } = self.attested.moment();
-        Moment { wall: UnixTime::from_millis(wall.millis().saturating_sub(self.jump)), attested }
+        self.trusted_clock().moment()
+    }
+
+    /// The clock without the part of a jump that nobody has written down: to be stored, and to be compared with later.
+    fn trusted_clock(&self) -> AttestedClock {
+        let last = self.attested.last();
+        let wall = UnixTime::from_millis(last.wall.millis().saturating_sub(self.jump));
+        AttestedClock::resume(self.attested.moment().attested, Reading { wall, ..last })
     }
 
     fn take_settings(&mut self) -> Result<(), RotationError> {
@@ -350,9 +354,10 @@ impl Thread {
     }
 
     fn heartbeat(&mut self) -> Result<(), RotationError> {
-        let now = self.now();
-        let since = now.attested.millis_since(self.saved.attested).max(now.wall.millis_since(self.saved.wall));
-        if since < HEARTBEAT {
+        let (now, reading) = (self.now(), self.trusted_clock().last());
+        let since = reading.steady.saturating_sub(self.saved.steady).max(reading.wall.millis_since(self.saved.wall));
+        // Small steps of the clock, each of them tolerated, must not add up to more than a restart allows for.
+        if since < HEARTBEAT && gate::jump(self.saved, reading) <= TOLERATED_JUMP {
             return Ok(());
         }
         self.save_clock()?;
@@ -371,9 +376,8 @@ impl Thread {
     }
 
     fn save_clock(&mut self) -> Result<(), RotationError> {
-        let until = self.now().wall.plus(AHEAD);
-        self.change(|ring, _, _| {
-            ring.witness(until);
+        self.change(|ring, now, _| {
+            ring.witness(now.wall);
             Ok(None)
         })
     }
@@ -437,6 +441,8 @@ impl Thread {
 
     fn do_what_is_due(&mut self) -> Result<(), RotationError> {
         for _ in 0..MOST_STEPS {
+            // A step takes as long as the disk does: what is stamped after it happened after it.
+            self.look_at_clock();
             let now = self.now();
             let Some(step) = self.ring.due(&self.settings.policy, now, self.rotation_asked) else { return Ok(()) };
             let settings = self.settings;
@@ -448,7 +454,6 @@ impl Thread {
                 let longest = keyring_file::longest_lifetime(db, &settings)?;
                 ring.apply(&step, now, fresh.as_ref().map(|fresh| fresh.key.clone()), longest);
                 if step == Transition::Promote {
-                    ring.witness(now.wall.plus(AHEAD));
                     keys::save_rotation_asked(db, None)?;
                 }
                 Ok(fresh)
@@ -472,8 +477,8 @@ impl Thread {
         decide: impl FnOnce(&mut KeyRing, Moment, &Connection) -> Result<Option<Fresh>, RotationError>,
     ) -> Result<(), RotationError> {
         self.unknown = true;
-        let (now, signing) = (self.now(), self.minter.kid());
-        let changed = keyring_file::change(&self.store, &self.master, &self.attested, now, Some(signing), decide);
+        let clock = self.trusted_clock();
+        let changed = keyring_file::change(&self.store, &self.master, &clock, Some(self.minter.kid()), decide);
         let (ring, minter) = match changed {
             Err(refused @ RotationError::Revoke(_)) => {
                 self.unknown = false;
@@ -482,7 +487,7 @@ impl Thread {
             changed => changed?,
         };
         self.unknown = false;
-        self.saved = now;
+        self.saved = clock.last();
         if ring != self.ring || minter.is_some() {
             self.ring = ring;
             self.publish(minter);

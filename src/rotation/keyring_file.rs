@@ -12,6 +12,7 @@ use m2mint_keys::token::Minter;
 use rusqlite::Connection;
 
 use crate::rotation::gate::{self, TOLERATED_JUMP};
+use crate::rotation::keeper::HEARTBEAT;
 use crate::rotation::{RotationError, Settings};
 use crate::store::keys::Sealed;
 use crate::store::{Store, StoreError, clients, keys};
@@ -80,8 +81,10 @@ pub fn found<T>(
     })
 }
 
-/// Opens the keys of a file, and notes that they may sign for `settings.lifetime`, and up to the time that is
-/// `ahead` of now if the clock went on from where it stood.
+/// Opens the keys of a file, and notes that they may sign for `settings.lifetime`.
+///
+/// A run that was killed may have signed after it last wrote its clock down. So the file learns the latest time at which
+/// it can have: the clock was signed by only while it went on evenly from what was written.
 ///
 /// # Errors
 /// [`RotationError::WrongMasterKey`] when `master` did not seal them.
@@ -90,24 +93,27 @@ pub fn open(
     master: &MasterKey,
     reading: Reading,
     settings: &Settings,
-    ahead: Duration,
 ) -> Result<Opened, RotationError> {
     let issuer = store.read(keys::issuer)?.ok_or(RotationError::NoKeys)?;
     if !master.passes(&issuer.master_check) {
         return Err(RotationError::WrongMasterKey);
     }
     let mut clock = issuer.clock;
-    let jump = Some(gate::jump(clock.last(), reading)).filter(|jump| *jump > TOLERATED_JUMP);
+    let last = clock.last();
+    let jump = gate::jump(last, reading);
+    let jump = if jump > TOLERATED_JUMP { jump } else { 0 };
+    let since = if last.boot == reading.boot { reading.steady.saturating_sub(last.steady).max(0) } else { HEARTBEAT };
+    let signed_until = UnixTime::from_millis(last.wall.millis().saturating_add(since).saturating_add(TOLERATED_JUMP));
     clock.observe(reading);
-    let (ring, minter) = change(store, master, &clock, clock.moment(), None, |ring, now, _| {
+    let trusted = Reading { wall: UnixTime::from_millis(reading.wall.millis().saturating_sub(jump)), ..reading };
+    let stored = AttestedClock::resume(clock.moment().attested, trusted);
+    let (ring, minter) = change(store, master, &stored, None, |ring, _, _| {
         ring.allow_lifetime(settings.lifetime);
-        if jump.is_none() {
-            ring.witness(now.wall.plus(ahead));
-        }
+        ring.witness(signed_until);
         Ok(None)
     })?;
     let minter = minter.ok_or(RotationError::NoKeys)?;
-    Ok(Opened { ring, minter, clock, jump: jump.unwrap_or(0), rotation_asked: issuer.rotation_asked })
+    Ok(Opened { ring, minter, clock, jump, rotation_asked: issuer.rotation_asked })
 }
 
 /// Changes the ring of the file, as it is now, in one transaction, and answers the ring and a minter for its active key
@@ -119,13 +125,12 @@ pub fn change(
     store: &Store,
     master: &MasterKey,
     clock: &AttestedClock,
-    now: Moment,
     signing: Option<&Kid>,
     decide: impl FnOnce(&mut KeyRing, Moment, &Connection) -> Result<Option<Fresh>, RotationError>,
 ) -> Result<(KeyRing, Option<Arc<Minter>>), RotationError> {
     store.write(|db| {
         let mut ring = keys::ring(db)?.ok_or(RotationError::NoKeys)?;
-        let fresh = decide(&mut ring, now, db)?;
+        let fresh = decide(&mut ring, clock.moment(), db)?;
         let fresh: Vec<Sealed> = fresh.map(|fresh| fresh.sealed).into_iter().collect();
         keys::save_ring(db, &ring, &fresh)?;
         keys::save_clock(db, clock)?;

@@ -1,0 +1,63 @@
+//! Killed at random points of rotations: the file is always whole, and every token issued before still verifies.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use m2mint_keys::time::UnixTime;
+use rustix::process::Signal;
+
+use crate::support::Process;
+use crate::support::token::{claims, verify};
+
+const ROUNDS: u32 = 50;
+
+/// Tokens that outlive the test, and keys that may be rotated every second.
+const SETTINGS: [(&str, &str); 5] = [
+    ("M2MINT_ROTATION__PROPAGATION", "1s"),
+    ("M2MINT_ROTATION__CLOCK_SKEW", "0s"),
+    ("M2MINT_ROTATION__EVERY", "never"),
+    ("M2MINT_TOKEN__LIFETIME", "3s"),
+    ("M2MINT_TOKEN__MAX_LIFETIME", "3s"),
+];
+
+fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    UnixTime::from_millis(i64::try_from(since.as_millis()).unwrap())
+}
+
+#[test]
+fn killed_in_fifty_rotations_the_file_stays_whole() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let mut tokens: Vec<String> = Vec::new();
+    let mut client = None;
+    let mut active = std::collections::HashSet::new();
+    for round in 0..ROUNDS {
+        let server = Process::again(Arc::clone(&directory), &SETTINGS);
+        let client = client.get_or_insert_with(|| server.client());
+        let keys = server.verb_json(&["keys", "--json"]);
+        let in_state = |state: &str| {
+            let keys = keys["keys"].as_array().unwrap().iter().filter(|key| key["state"] == state);
+            keys.map(|key| key["kid"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let jwks = server.jwks();
+        assert_eq!(in_state("active").len(), 1, "round {round}: {keys}");
+        assert_eq!(in_state("standby").len(), 1, "round {round}: {keys}");
+        assert!(jwks.contains(&in_state("standby")[0]) && jwks.contains(&in_state("active")[0]), "round {round}");
+        assert!(jwks.matches("\"kid\"").count() <= 4, "round {round}: {jwks}");
+        active.extend(in_state("active"));
+        tokens.retain(|token| claims(token)["exp"].as_i64().unwrap() > now().secs());
+        for token in &tokens {
+            assert!(verify(token, &jwks, now()).is_ok() || claims(token)["exp"].as_i64().unwrap() <= now().secs(), "round {round}");
+        }
+        tokens.extend((0..5).map(|_| server.token(client)));
+        server.signal(Signal::USR1);
+        // From before the first write to after the last: each round a little later, in no order.
+        std::thread::sleep(Duration::from_micros(u64::from(round * 7919 % ROUNDS) * 400));
+        server.kill();
+        let file = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
+        let check: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok", "round {round}");
+    }
+    println!("{ROUNDS} rounds, {} different keys signed", active.len());
+    assert!(active.len() > 3, "rotations did happen: {}", active.len());
+}

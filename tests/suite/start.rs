@@ -1,0 +1,241 @@
+//! Starting on an empty machine, starting again, refusing to start, stopping.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::process::command;
+use crate::support::{ADMIN_KEY, Process, form};
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn first_start() -> Process {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let mut command = command(directory.path());
+    command.args(["--listen", "127.0.0.1:0"]);
+    Process::spawn(directory, command)
+}
+
+#[test]
+fn the_first_start_makes_everything_and_shows_the_admin_key_this_once() {
+    let server = first_start();
+    for name in ["m2mint.db", "m2mint.db-wal", "m2mint.db-shm", "m2mint.db.key"] {
+        assert_eq!(mode(&server.path(name)), 0o600, "{name}");
+    }
+    let key = server.greeting.lines().find_map(|line| line.trim().strip_prefix("admin key ")).unwrap().trim().to_owned();
+    assert!(key.starts_with("m2a_"), "{}", server.greeting);
+    // The command that is printed works when it is pasted.
+    let begin = server.greeting.find("curl").unwrap();
+    let pasted = std::process::Command::new("sh").arg("-c").arg(&server.greeting[begin..]).output().unwrap();
+    let made: serde_json::Value = serde_json::from_slice(&pasted.stdout).unwrap();
+    assert_eq!(made["status"], "OK", "{made}");
+    let kids = server.verb_json(&["keys", "--json"]);
+    assert_eq!(kids["keys"].as_array().unwrap().len(), 2);
+    assert!(!server.log.lock().contains(&key));
+    let directory = Arc::clone(&server.directory);
+    server.stop();
+
+    let mut again = command(directory.path());
+    again.args(["--listen", "127.0.0.1:0"]);
+    let server = Process::spawn(directory, again);
+    assert!(!server.greeting.contains("m2a_") && !server.greeting.contains("admin key"), "{}", server.greeting);
+    assert_eq!(server.verb_json(&["keys", "--json"])["keys"], kids["keys"]);
+    let answer = crate::support::call("GET", &server.endpoint("/recipe/oauth/clients/list"), &[("api-key", &key)], b"");
+    assert_eq!(answer.json()["clients"].as_array().unwrap().len(), 1);
+}
+
+/// Starts in a directory and expects it to fail.
+#[track_caller]
+fn refusal(directory: &Path, arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        command(directory).env("M2MINT_API_KEY", ADMIN_KEY).args(["--listen", "127.0.0.1:0"]).args(arguments).output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stdout.is_empty());
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr
+}
+
+/// A directory in which a server ran once.
+fn used() -> Arc<tempfile::TempDir> {
+    let server = Process::start();
+    let directory = Arc::clone(&server.directory);
+    server.stop();
+    directory
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let line = refusal(directory.path(), &["--set", &format!("listen={address}")]);
+    assert!(line.contains(&address) && line.contains("in use"), "{line}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_file_that_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let line = refusal(directory.path(), &["--database", "/proc/m2mint.db"]);
+    assert!(line.contains("/proc/m2mint.db"), "{line}");
+    let line = refusal(directory.path(), &["--database", "no/such/folder/m2mint.db"]);
+    assert!(line.contains("no/such/folder"), "{line}");
+    let line = refusal(directory.path(), &["--database", "."]);
+    assert!(line.contains("cannot open"), "{line}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("m2mint.db");
+    std::fs::write(&file, "a letter to somebody\n".repeat(100)).unwrap();
+    let before = std::fs::read(&file).unwrap();
+    assert!(refusal(directory.path(), &[]).contains("not an SQLite database"));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+
+    std::fs::remove_file(&file).unwrap();
+    rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE letters (text TEXT)").unwrap();
+    let before = std::fs::read(&file).unwrap();
+    assert!(refusal(directory.path(), &[]).contains("not one of m2mint's"));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let directory = used();
+    let file = directory.path().join("m2mint.db");
+    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 999).unwrap();
+    let before = std::fs::read(&file).unwrap();
+    assert!(refusal(directory.path(), &[]).contains("newer"));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_wrong_or_missing_or_open_master_key() {
+    let directory = used();
+    let key = directory.path().join("m2mint.db.key");
+    let right = std::fs::read(&key).unwrap();
+
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(refusal(directory.path(), &[]).contains("can be read by others (mode 0644)"));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+
+    std::fs::write(&key, "A".repeat(43)).unwrap();
+    assert!(refusal(directory.path(), &[]).contains("does not open this database"));
+    std::fs::write(&key, "").unwrap();
+    assert!(refusal(directory.path(), &[]).contains("not a master key"));
+    std::fs::remove_file(&key).unwrap();
+    assert!(refusal(directory.path(), &[]).contains("is missing"));
+    assert!(!key.exists(), "no new key for an existing database");
+    assert!(refusal(directory.path(), &["--set", "master_key_file=elsewhere.key"]).contains("elsewhere.key is missing"));
+
+    std::fs::write(&key, right).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    Process::again(directory, &[]).stop();
+}
+
+#[test]
+fn another_m2mint_on_the_same_file() {
+    let server = Process::start();
+    assert!(refusal(server.directory.path(), &[]).contains("another m2mint already serves"));
+    let client = server.client();
+    server.token(&client);
+}
+
+#[test]
+fn numbers_that_break_the_rotation_rule() {
+    let directory = tempfile::tempdir().unwrap();
+    let line = refusal(directory.path(), &["--set", "rotation.every=24h"]);
+    assert!(line.contains("24h") && line.contains("25h"), "{line}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_stop_leaves_one_file_and_takes_less_than_five_seconds() {
+    let server = Process::start();
+    let client = server.client();
+    server.token(&client);
+    let directory = Arc::clone(&server.directory);
+    // Idle connections hold up nobody.
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    let idle: Vec<_> = (0..20).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    assert!(server.stop() < Duration::from_secs(5));
+    drop(idle);
+    let mut left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["m2mint.db", "m2mint.db.key"]);
+    assert_eq!(rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap()
+        .query_row("SELECT count(*) FROM clients", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+}
+
+#[test]
+fn a_stop_cuts_off_no_request_that_is_under_way() {
+    let server = Process::start();
+    let client = server.client();
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    let body = form(&[("grant_type", "client_credentials"), ("client_id", &client.id), ("client_secret", &client.secret)]);
+    let (sent, rest) = body.split_at(10);
+    let mut slow = TcpStream::connect(&address).unwrap();
+    write!(
+        slow,
+        "POST /auth/oauth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{sent}",
+        body.len()
+    )
+    .unwrap();
+    // Answered after it was begun: so the server has it by now.
+    server.token(&client);
+    server.signal(Signal::TERM);
+    server.wait_until("stopping", || server.log.lock().contains("stopping"));
+    slow.write_all(rest.as_bytes()).unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+}
+
+#[test]
+fn a_stop_under_load_refuses_cleanly_and_cuts_off_nobody() {
+    let server = Process::start();
+    let client = server.client();
+    let (done, served, cut) = (AtomicBool::new(false), AtomicUsize::new(0), parking_lot::Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    match server.try_token(&client) {
+                        Ok(_) => drop(served.fetch_add(1, Ordering::Relaxed)),
+                        // Turned away: by a closed port, or in words.
+                        Err(error) if error.contains("refused") || error.contains("status: 503") => return,
+                        Err(error) => return cut.lock().push(error),
+                    }
+                }
+            });
+        }
+        server.wait_until("under load", || served.load(Ordering::Relaxed) > 100);
+        server.signal(Signal::TERM);
+        server.wait_until("stopped", || server.log.lock().contains("stopped after"));
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(*cut.lock(), Vec::<String>::new());
+}
+
+#[test]
+fn two_starts_on_an_empty_directory_agree_on_one_server() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let first = Process::again(Arc::clone(&directory), &[]);
+    assert_eq!(json!(first.verb_json(&["keys", "--json"])["keys"].as_array().unwrap().len()), 2);
+    refusal(directory.path(), &[]);
+    first.stop();
+    Process::again(directory, &[]).stop();
+}
