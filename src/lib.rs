@@ -18,3 +18,8 @@ pub mod signals;
 pub mod startup;
 pub mod store;
 pub mod systemd;
+
+/// Compiles and runs the Rust of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,8 +1,10 @@
 //! Access tokens: JWTs in the profile of RFC 9068, with the claims that SuperTokens adds.
 
+use std::cell::RefCell;
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::crypto::{self, CryptoError};
@@ -38,22 +40,6 @@ pub struct Claims<'a> {
     pub extra: Option<&'a Map<String, Value>>,
 }
 
-#[derive(Serialize)]
-struct Payload<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    aud: &'a str,
-    client_id: &'a str,
-    iat: i64,
-    exp: i64,
-    jti: &'a str,
-    scope: &'a str,
-    scp: &'a [&'a str],
-    stt: u8,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    extra: Option<Map<String, Value>>,
-}
-
 /// A signing key with its JOSE header, ready to mint.
 #[derive(Debug)]
 pub struct Minter {
@@ -79,37 +65,65 @@ impl Minter {
     /// Signs an access token: the compact serialization of RFC 7515 §7.1.
     #[must_use]
     pub fn mint(&self, claims: &Claims<'_>) -> String {
-        let issued_at = claims.issued_at.secs();
-        let extra = claims.extra.map(|extra| {
-            let allowed = extra.iter().filter(|(name, _)| !RESERVED_CLAIMS.contains(&name.as_str()));
-            allowed.map(|(name, value)| (name.clone(), value.clone())).collect()
-        });
-        let payload = Payload {
-            iss: claims.issuer,
-            sub: claims.client_id,
-            aud: claims.audience,
-            client_id: claims.client_id,
-            iat: issued_at,
-            exp: issued_at.saturating_add_unsigned(claims.lifetime),
-            jti: claims.jti,
-            scope: &claims.scopes.join(" "),
-            scp: claims.scopes,
-            stt: STT_ACCESS_TOKEN,
-            extra,
-        };
-        let mut json = Vec::with_capacity(512);
-        // Strings and integers into memory: there is nothing in the payload that could fail to serialize.
-        let written = serde_json::to_writer(&mut json, &payload);
-        debug_assert!(written.is_ok());
-
-        let mut token = String::with_capacity(self.header.len() + json.len() * 4 / 3 + 100);
+        let payload = claims.to_json();
+        let mut token = String::with_capacity(self.header.len() + payload.len() * 4 / 3 + 100);
         token.push_str(&self.header);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(&json, &mut token);
+        URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
         let signature = self.key.sign(token.as_bytes());
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         token
+    }
+}
+
+impl Claims<'_> {
+    /// The claims as a JSON object. Written piece by piece: this is most of what a token costs beside its signature.
+    fn to_json(&self) -> String {
+        let mut json = Json(String::with_capacity(512));
+        let issued_at = self.issued_at.secs();
+        json.text("{\"iss\":", self.issuer);
+        json.text(",\"sub\":", self.client_id);
+        json.text(",\"aud\":", self.audience);
+        json.text(",\"client_id\":", self.client_id);
+        json.number(",\"iat\":", issued_at);
+        json.number(",\"exp\":", issued_at.saturating_add_unsigned(self.lifetime));
+        json.text(",\"jti\":", self.jti);
+        json.text(",\"scope\":", &self.scopes.join(" "));
+        json.0.push_str(",\"scp\":[");
+        for (at, scope) in self.scopes.iter().enumerate() {
+            json.text(if at == 0 { "" } else { "," }, scope);
+        }
+        json.number("],\"stt\":", STT_ACCESS_TOKEN.into());
+        let extra = self.extra.into_iter().flatten();
+        for (name, value) in extra.filter(|(name, _)| !RESERVED_CLAIMS.contains(&name.as_str())) {
+            json.text(",", name);
+            json.0.push(':');
+            json.0.push_str(&value.to_string());
+        }
+        json.0.push('}');
+        json.0
+    }
+}
+
+/// JSON under construction.
+struct Json(String);
+
+impl Json {
+    fn text(&mut self, before: &str, text: &str) {
+        self.0.push_str(before);
+        if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+            self.0.push('"');
+            self.0.push_str(text);
+            self.0.push('"');
+        } else {
+            self.0.push_str(&Value::from(text).to_string());
+        }
+    }
+
+    fn number(&mut self, before: &str, number: i64) {
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, "{before}{number}");
     }
 }
 
@@ -123,8 +137,22 @@ pub fn new_jti(now: UnixTime) -> Result<String, CryptoError> {
     let mut id = [0; 16];
     let (time, random) = id.split_at_mut(6);
     time.copy_from_slice(now.millis().to_be_bytes().split_at(2).1);
-    random.copy_from_slice(&crypto::random::<10>()?);
+    random.copy_from_slice(&id_randomness()?);
     Ok(URL_SAFE_NO_PAD.encode(id))
+}
+
+/// Random bytes for one token id. Fetched for many at a time: asking the system costs more than all else about an id,
+/// and an id is no secret.
+fn id_randomness() -> Result<[u8; 10], CryptoError> {
+    thread_local! {
+        static STOCK: RefCell<Vec<[u8; 10]>> = const { RefCell::new(Vec::new()) };
+    }
+    STOCK.with_borrow_mut(|stock| {
+        if stock.is_empty() {
+            stock.extend(crypto::random::<640>()?.as_chunks().0);
+        }
+        stock.pop().ok_or(CryptoError::NoRandomness)
+    })
 }
 
 /// When the token with this id was made; `None` when the id is not one of [`new_jti`]'s.

@@ -319,6 +319,3 @@ fn parse_every(text: &str) -> Result<Option<Duration>, String> {
         text => Span::parse(text).map(|span| Some(span.0)).map_err(|error| format!("{error}; or never")),
     }
 }
-
-#[cfg(test)]
-mod tests;

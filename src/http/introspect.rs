@@ -30,7 +30,8 @@ async fn answer(
     authorization: &Authorization,
     state: &State,
 ) -> Result<Map<String, Value>, PublicError> {
-    let parameters = token::read(request, body)?;
+    let body = token::bounded(body)?;
+    let parameters = token::read(request, &body)?;
     let client_id = token::authenticate(state, &parameters, Spelling::Snake, authorization).await?;
     let token = parameters.text("token")?.ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
     let token = state.issuer.inspect(token).filter(|token| state.issuer.may_see(client_id, token));

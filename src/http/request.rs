@@ -1,5 +1,7 @@
 //! Reading requests: bodies of a bounded size, forms and JSON objects without repeated names, HTTP Basic.
 
+use std::borrow::Cow;
+
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -14,6 +16,9 @@ use crate::http::error::OAuthError;
 
 /// The largest body that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// More parameters than any request has.
+const MOST_PARAMETERS: usize = 64;
 
 /// A body, or why there is none.
 pub type Body = Result<Bytes, actix_web::Error>;
@@ -38,39 +43,37 @@ pub fn content_type(request: &HttpRequest) -> &str {
 }
 
 /// Named parameters of a request, whatever they came in.
-#[derive(Default)]
-pub struct Parameters(Map<String, Value>);
+pub enum Parameters<'a> {
+    /// A form: names and values in their order.
+    Form(Vec<(Cow<'a, str>, Cow<'a, str>)>),
+    /// A JSON object, without nulls.
+    Json(Map<String, Value>),
+}
 
-impl Parameters {
-    /// Parameters of a form. `audience` and `resource` may come several times: the caller looks at [`Parameters::all`].
+impl<'a> Parameters<'a> {
+    /// Parameters of a form. `audience` and `resource` may come several times with different values: that is a question
+    /// of what may be asked for.
     ///
     /// # Errors
-    /// `invalid_request` when any other parameter comes twice (RFC 6749 §3.2).
-    pub fn from_form(body: &[u8]) -> Result<Self, OAuthError> {
-        let mut parameters = Map::new();
+    /// `invalid_request` when a parameter comes twice (RFC 6749 §3.2), or there are very many.
+    pub fn from_form(body: &'a [u8]) -> Result<Self, OAuthError> {
+        let mut parameters: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
         for (name, value) in form_urlencoded::parse(body) {
-            match parameters.get_mut(&*name) {
-                None => {
-                    // RFC 6749 §3.2: a parameter without a value is treated as if it had been left out.
-                    let value = if value.is_empty() { Value::Null } else { Value::String(value.into_owned()) };
-                    parameters.insert(name.into_owned(), value);
-                }
-                Some(Value::Null) => return Err(twice(&name)),
-                Some(before) if name == "audience" || name == "resource" => {
-                    let repeated = before.as_str() == Some(&value)
-                        || before.as_array().is_some_and(|all| all.iter().any(|one| one.as_str() == Some(&value)));
-                    if repeated {
-                        return Err(twice(&name));
-                    }
-                    match before {
-                        Value::Array(all) => all.push(Value::String(value.into_owned())),
-                        only => *only = Value::Array(vec![only.take(), Value::String(value.into_owned())]),
-                    }
-                }
-                Some(_) => return Err(twice(&name)),
+            let may_repeat = (name == "audience" || name == "resource") && !value.is_empty();
+            let repeated = |(known, before): &(Cow<'_, str>, Cow<'_, str>)| {
+                *known == name && !(may_repeat && !before.is_empty() && *before != value)
+            };
+            if parameters.iter().any(repeated) {
+                return Err(twice(&name));
             }
+            if parameters.len() == MOST_PARAMETERS {
+                return Err(OAuthError::invalid_request(format!("more than {MOST_PARAMETERS} parameters")));
+            }
+            parameters.push((name, value));
         }
-        Ok(Self::from_object(parameters))
+        // RFC 6749 §3.2: a parameter without a value is treated as if it had been left out.
+        parameters.retain(|(_, value)| !value.is_empty());
+        Ok(Self::Form(parameters))
     }
 
     /// Parameters of a JSON object.
@@ -87,19 +90,22 @@ impl Parameters {
     #[must_use]
     pub fn from_object(mut object: Map<String, Value>) -> Self {
         object.retain(|_, value| !value.is_null());
-        Self(object)
+        Self::Json(object)
     }
 
     /// Whether a parameter is there.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        match self {
+            Self::Form(all) => all.iter().any(|(known, _)| known == name),
+            Self::Json(object) => object.contains_key(name),
+        }
     }
 
-    /// A parameter as it came.
+    /// Whether a parameter is a JSON array.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+    pub fn is_array(&self, name: &str) -> bool {
+        matches!(self, Self::Json(object) if object.get(name).is_some_and(Value::is_array))
     }
 
     /// A text. An empty one is treated as if it had been left out.
@@ -107,10 +113,13 @@ impl Parameters {
     /// # Errors
     /// `invalid_request` when it is something else.
     pub fn text(&self, name: &str) -> Result<Option<&str>, OAuthError> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-            Some(_) => Err(OAuthError::invalid_request(format!("{name} must be a string"))),
+        match self {
+            Self::Form(all) => Ok(all.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)),
+            Self::Json(object) => match object.get(name) {
+                None => Ok(None),
+                Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+                Some(_) => Err(OAuthError::invalid_request(format!("{name} must be a string"))),
+            },
         }
     }
 
@@ -120,11 +129,15 @@ impl Parameters {
     /// `invalid_request` when it is something else.
     pub fn texts(&self, name: &str) -> Result<Vec<&str>, OAuthError> {
         let wrong = || OAuthError::invalid_request(format!("{name} must be a string or an array of strings"));
-        match self.0.get(name) {
-            None => Ok(Vec::new()),
-            Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty()).into_iter().collect()),
-            Some(Value::Array(all)) => all.iter().map(|one| one.as_str().ok_or_else(wrong)).collect(),
-            Some(_) => Err(wrong()),
+        match self {
+            Self::Form(all) => Ok(all.iter().filter(|(known, _)| known == name).map(|(_, value)| &**value).collect()),
+            Self::Json(object) => match object.get(name) {
+                None => Ok(Vec::new()),
+                Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+                Some(Value::String(text)) => Ok(vec![text]),
+                Some(Value::Array(all)) => all.iter().map(|one| one.as_str().ok_or_else(wrong)).collect(),
+                Some(_) => Err(wrong()),
+            },
         }
     }
 }

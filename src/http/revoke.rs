@@ -29,7 +29,8 @@ async fn answer(
     authorization: &Authorization,
     state: &State,
 ) -> Result<(), PublicError> {
-    let parameters = token::read(request, body)?;
+    let body = token::bounded(body)?;
+    let parameters = token::read(request, &body)?;
     let client_id = token::authenticate(state, &parameters, Spelling::Snake, authorization).await?;
     let token = parameters.text("token")?.ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
     let Some(token) = state.issuer.inspect(token) else { return Ok(()) };

@@ -1,7 +1,9 @@
 //! `POST /oauth/token` (RFC 6749 §4.4), in three dialects.
 
+use std::fmt::Write as _;
+
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
-use actix_web::web::Data;
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::http::State;
@@ -45,7 +47,7 @@ impl Spelling {
     }
 
     /// The spelling of a request; one spelling a request.
-    fn of(parameters: &Parameters) -> Result<Self, OAuthError> {
+    fn of(parameters: &Parameters<'_>) -> Result<Self, OAuthError> {
         let used = |spelling: Self| {
             let names = [spelling.grant_type(), spelling.client_id(), spelling.client_secret()];
             names.into_iter().any(|name| parameters.has(name))
@@ -77,20 +79,29 @@ async fn answer(
     authorization: Authorization,
     state: &State,
 ) -> Result<HttpResponse, PublicError> {
-    let parameters = read(request, body)?;
+    let body = bounded(body)?;
+    let parameters = read(request, &body)?;
     let spelling = Spelling::of(&parameters)?;
     let issued = issue(state, &parameters, spelling, authorization, Extras::default()).await?;
     Ok(token_response(&issued, spelling))
+}
+
+/// A body that has arrived.
+///
+/// # Errors
+/// 413 when it is too large, `invalid_request` when it ended too early.
+pub fn bounded(body: Body) -> Result<Bytes, PublicError> {
+    body.map_err(|error| match is_too_large(&error) {
+        true => PublicError::too_large(),
+        false => OAuthError::invalid_request("the body ends too early").into(),
+    })
 }
 
 /// Reads the parameters of a request to the token endpoint, or to one that takes the same forms.
 ///
 /// # Errors
 /// `invalid_request` when they cannot be read.
-pub fn read(request: &HttpRequest, body: Body) -> Result<Parameters, PublicError> {
-    let body = body.map_err(|error| {
-        if is_too_large(&error) { PublicError::too_large() } else { OAuthError::invalid_request("the body ends too early").into() }
-    })?;
+pub fn read<'a>(request: &HttpRequest, body: &'a [u8]) -> Result<Parameters<'a>, PublicError> {
     // RFC 6749 §2.3.1: credentials must not be in the URI, where proxies and logs keep them.
     if !request.query_string().is_empty() {
         let query = Parameters::from_form(request.query_string().as_bytes())?;
@@ -99,8 +110,8 @@ pub fn read(request: &HttpRequest, body: Body) -> Result<Parameters, PublicError
         }
     }
     match content_type(request) {
-        form if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Ok(Parameters::from_form(&body)?),
-        json if json.eq_ignore_ascii_case("application/json") => Ok(Parameters::from_json(&body)?),
+        form if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Ok(Parameters::from_form(body)?),
+        json if json.eq_ignore_ascii_case("application/json") => Ok(Parameters::from_json(body)?),
         _ => Err(OAuthError::invalid_request(
             "the content type must be application/x-www-form-urlencoded or application/json",
         )
@@ -123,7 +134,7 @@ pub struct Extras<'a> {
 /// RFC 6749 §5.2.
 pub async fn issue(
     state: &State,
-    parameters: &Parameters,
+    parameters: &Parameters<'_>,
     spelling: Spelling,
     authorization: Authorization,
     extras: Extras<'_>,
@@ -150,7 +161,7 @@ pub async fn issue(
 /// `invalid_client`, or `invalid_request` when it used two methods.
 pub async fn authenticate<'a>(
     state: &State,
-    parameters: &'a Parameters,
+    parameters: &'a Parameters<'_>,
     spelling: Spelling,
     authorization: &'a Authorization,
 ) -> Result<&'a str, OAuthError> {
@@ -177,7 +188,7 @@ pub async fn authenticate<'a>(
 }
 
 /// The one audience, by either of its names (RFC 8707 calls it `resource`).
-fn audience(parameters: &Parameters) -> Result<Option<&str>, OAuthError> {
+fn audience<'a>(parameters: &'a Parameters<'_>) -> Result<Option<&'a str>, OAuthError> {
     let mut named = parameters.texts("audience")?;
     if named.len() > 1 {
         return Err(one_audience());
@@ -197,23 +208,26 @@ fn one_audience() -> OAuthError {
 }
 
 /// Scopes as one text, or as an array. An empty array asks for none.
-fn scopes(parameters: &Parameters) -> Result<Option<Vec<&str>>, OAuthError> {
-    match parameters.get("scope") {
-        None => Ok(None),
-        Some(serde_json::Value::Array(_)) => parameters.texts("scope").map(Some),
-        Some(_) => Ok(parameters.text("scope")?.map(|text| split_scopes(text).collect())),
+fn scopes<'a>(parameters: &'a Parameters<'_>) -> Result<Option<Vec<&'a str>>, OAuthError> {
+    if parameters.is_array("scope") {
+        return parameters.texts("scope").map(Some);
     }
+    Ok(parameters.text("scope")?.map(|text| split_scopes(text).collect()))
 }
 
 /// RFC 6749 §5.1. Every value is made of characters that JSON does not escape: tokens are base64url, and a scope cannot
 /// hold a quote or a backslash.
 fn token_response(issued: &Issued, spelling: Spelling) -> HttpResponse {
     let Issued { token, lifetime, scope } = issued;
-    let body = match spelling {
-        Spelling::Snake => format!(
+    let mut body = String::with_capacity(token.len() + scope.len() + 100);
+    // Writing to a string cannot fail.
+    let _ = match spelling {
+        Spelling::Snake => write!(
+            body,
             r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{lifetime},"scope":"{scope}"}}"#
         ),
-        Spelling::Camel => format!(
+        Spelling::Camel => write!(
+            body,
             r#"{{"accessToken":"{token}","expiresIn":{lifetime},"tokenType":"Bearer","scope":"{scope}"}}"#
         ),
     };
