@@ -80,7 +80,12 @@ pub struct NewClient {
 ///
 /// # Errors
 /// [`AdministrationError`] when a rule or the file refuses it.
-pub fn create_client(store: &Store, new: NewClient, now: UnixTime, longest: Span) -> Result<(Client, ClientSecret)> {
+pub fn create_client(
+    store: &Store,
+    new: NewClient,
+    now: UnixTime,
+    longest: Span,
+) -> Result<(Client, ClientSecret)> {
     check(&new.settings, longest)?;
     let id = new.id.map_or_else(|| ClientId::parse(&format!("stcl_{}", uuid::Uuid::new_v4())), Ok)?;
     let secret = new.secret.map_or_else(ClientSecret::generate, Ok)?;
@@ -110,8 +115,10 @@ pub fn update_client<E: From<AdministrationError> + From<StoreError>>(
 ) -> std::result::Result<Client, E> {
     let hash = secret.map(ClientSecret::hash).transpose().map_err(AdministrationError::from)?;
     store.write(|db| {
-        let client = clients::get(db, id)?.ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?;
-        let client = Client { settings: change(client.settings)?, updated_at: now.max(client.created_at), ..client };
+        let client =
+            clients::get(db, id)?.ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?;
+        let client =
+            Client { settings: change(client.settings)?, updated_at: now.max(client.created_at), ..client };
         check(&client.settings, longest)?;
         clients::update(db, &client)?;
         if let Some(hash) = &hash {
@@ -149,7 +156,8 @@ pub fn add_secret(
 /// # Errors
 /// [`AdministrationError`] when there is no such client.
 pub fn secrets(store: &Store, id: &str) -> Result<Vec<StoredSecret>> {
-    store.read(|db| Ok(clients::get(db, id)?.map(|_| clients::secrets(db, id))))?
+    store
+        .read(|db| Ok(clients::get(db, id)?.map(|_| clients::secrets(db, id))))?
         .ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?
         .map_err(Into::into)
 }

@@ -177,7 +177,11 @@ impl Directory {
     pub fn note_use(&self, secret: &Secret, now: UnixTime) {
         let last = secret.last_used_at.load(Ordering::Relaxed);
         let fresh = now.millis().saturating_sub(last) < m2mint_keys::time::millis(USE_RESOLUTION);
-        if !fresh && secret.last_used_at.compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        if !fresh
+            && secret
+                .last_used_at
+                .compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
         {
             self.used.lock().insert(secret.id, now);
         }
@@ -318,9 +322,11 @@ fn interned_grants(progress: &mut Progress, row: &IssuingRow<'_>) -> Result<Arc<
 
 fn grants(row: &IssuingRow<'_>) -> Result<Grants> {
     let scopes = split_scopes(row.scope).map(ScopePattern::parse).collect::<std::result::Result<Vec<_>, _>>();
-    let audiences = split_scopes(row.audience).map(Audience::parse).collect::<std::result::Result<Vec<_>, _>>();
+    let audiences =
+        split_scopes(row.audience).map(Audience::parse).collect::<std::result::Result<Vec<_>, _>>();
     let by_audience = row.audience_scopes.map(clients::parse_audience_scopes).transpose()?;
-    Grants::new(&scopes.map_err(corrupt)?, &audiences.map_err(corrupt)?, by_audience.as_ref()).map_err(corrupt)
+    Grants::new(&scopes.map_err(corrupt)?, &audiences.map_err(corrupt)?, by_audience.as_ref())
+        .map_err(corrupt)
 }
 
 fn corrupt(error: impl ToString) -> StoreError {

@@ -45,7 +45,9 @@ pub enum ListenError {
         reason: io::Error,
     },
     /// `listen = "systemd"`, but systemd handed over nothing.
-    #[error("`listen` is systemd, but no socket was handed over (LISTEN_FDS). Start m2mint by its socket unit")]
+    #[error(
+        "`listen` is systemd, but no socket was handed over (LISTEN_FDS). Start m2mint by its socket unit"
+    )]
     NoneInherited,
 }
 
@@ -119,7 +121,9 @@ impl Listener {
             Self::Tcp(socket) => {
                 while let Ok((mut peer, _)) = socket.accept() {
                     let timeouts = peer.set_nonblocking(false).and(peer.set_read_timeout(Some(PATIENCE)));
-                    let answered = timeouts.and_then(|()| peer.write_all(ANSWER)).and_then(|()| peer.shutdown(Shutdown::Write));
+                    let answered = timeouts
+                        .and_then(|()| peer.write_all(ANSWER))
+                        .and_then(|()| peer.shutdown(Shutdown::Write));
                     // What is unread when a socket closes takes the answer with it.
                     let _ = answered.and_then(|()| peer.read(&mut [0; 4096]));
                 }
@@ -127,7 +131,9 @@ impl Listener {
             Self::Unix(socket) => {
                 while let Ok((mut peer, _)) = socket.accept() {
                     let timeouts = peer.set_nonblocking(false).and(peer.set_read_timeout(Some(PATIENCE)));
-                    let answered = timeouts.and_then(|()| peer.write_all(ANSWER)).and_then(|()| peer.shutdown(Shutdown::Write));
+                    let answered = timeouts
+                        .and_then(|()| peer.write_all(ANSWER))
+                        .and_then(|()| peer.shutdown(Shutdown::Write));
                     let _ = answered.and_then(|()| peer.read(&mut [0; 4096]));
                 }
             }
@@ -145,10 +151,12 @@ impl fmt::Display for Listener {
                 Ok(address) => write!(f, "http://{address}"),
                 Err(_) => f.write_str("a socket"),
             },
-            Self::Unix(socket) => match socket.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned)) {
-                Some(path) => write!(f, "unix:{}", path.display()),
-                None => f.write_str("a Unix socket"),
-            },
+            Self::Unix(socket) => {
+                match socket.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned)) {
+                    Some(path) => write!(f, "unix:{}", path.display()),
+                    None => f.write_str("a Unix socket"),
+                }
+            }
         }
     }
 }

@@ -54,13 +54,20 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`], or the system's when it gives no thread or socket.
-    pub fn start(config: &Config, clock: Clock, open: Open, listeners: Listeners) -> Result<Self, ServeError> {
+    pub fn start(
+        config: &Config,
+        clock: Clock,
+        open: Open,
+        listeners: Listeners,
+    ) -> Result<Self, ServeError> {
         let keeper = open.keeper.keeper();
         let settings = issuer_settings(config, &listeners);
         let metadata = discovery::document(&settings.issuer);
         let issuer = Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings);
         let state = Data::new(State {
-            admin_keys: ArcSwap::from_pointee(startup::admin_keys(config, &open.store).map_err(StartError::from)?),
+            admin_keys: ArcSwap::from_pointee(
+                startup::admin_keys(config, &open.store).map_err(StartError::from)?,
+            ),
             store: open.store,
             directory: open.directory,
             keeper,
@@ -80,7 +87,9 @@ impl Server {
                 .app_data(app_state.clone())
                 .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
                 .configure(|config| http::routes(config, &base_path))
-                .default_service(web::to(|| async { HttpResponse::NotFound().body("there is nothing here\n") }))
+                .default_service(web::to(|| async {
+                    HttpResponse::NotFound().body("there is nothing here\n")
+                }))
         })
         .workers(config.workers)
         .worker_max_blocking_threads(BLOCKING_THREADS)
@@ -133,7 +142,9 @@ impl Server {
         self.state.admin_keys.store(Arc::new(admin_keys));
         self.state.keeper.set_settings(startup::rotation_settings(config));
         let issuer = self.state.issuer.settings().issuer.clone();
-        self.state.issuer.set_settings(issuer::Settings { issuer, ..issuer_settings(config, &self.listeners) });
+        self.state
+            .issuer
+            .set_settings(issuer::Settings { issuer, ..issuer_settings(config, &self.listeners) });
         Ok(())
     }
 
@@ -185,7 +196,13 @@ pub enum ServeError {
 }
 
 fn issuer_settings(config: &Config, listeners: &Listeners) -> issuer::Settings {
-    let derived = || format!("{}{}", listeners.sockets.first().map(Listener::to_string).unwrap_or_default(), config.base_path);
+    let derived = || {
+        format!(
+            "{}{}",
+            listeners.sockets.first().map(Listener::to_string).unwrap_or_default(),
+            config.base_path
+        )
+    };
     issuer::Settings {
         issuer: config.issuer.clone().unwrap_or_else(derived),
         lifetime: config.lifetime,

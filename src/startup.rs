@@ -31,7 +31,9 @@ pub enum StartError {
     #[error(transparent)]
     Rotation(#[from] RotationError),
     /// The master key file is not there.
-    #[error("the master key {path} is missing, and the database {database} cannot be opened without it. Put it back, or restore both from a backup")]
+    #[error(
+        "the master key {path} is missing, and the database {database} cannot be opened without it. Put it back, or restore both from a backup"
+    )]
     MasterKeyMissing {
         /// Where it should be.
         path: PathBuf,
@@ -143,13 +145,16 @@ pub fn master_key(source: &MasterKeySource, database: &Path, founded: bool) -> R
 }
 
 fn parse(path: &Path, text: &str) -> Result<MasterKey, StartError> {
-    MasterKey::parse(text).map_err(|error| StartError::MasterKeyUnusable { path: path.to_owned(), reason: error.to_string() })
+    MasterKey::parse(text)
+        .map_err(|error| StartError::MasterKeyUnusable { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn make(path: &Path) -> Result<MasterKey, StartError> {
     let key = MasterKey::generate()?;
-    write_private(path, &key.to_text())
-        .map_err(|error| StartError::MasterKeyUnusable { path: path.to_owned(), reason: error.to_string() })?;
+    write_private(path, &key.to_text()).map_err(|error| StartError::MasterKeyUnusable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
     Ok(key)
 }
 

@@ -46,7 +46,8 @@ pub fn watchdog_interval() -> Option<Duration> {
 #[must_use]
 pub fn output_is_journal() -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
-    let output = std::io::stdout().as_fd().try_clone_to_owned().and_then(|output| File::from(output).metadata());
+    let output =
+        std::io::stdout().as_fd().try_clone_to_owned().and_then(|output| File::from(output).metadata());
     // The variable is inherited further than the stream: only device and inode tell.
     output.is_ok_and(|output| journal == format!("{}:{}", output.dev(), output.ino()))
 }

@@ -24,6 +24,9 @@ pub fn run(settings: &Settings, to: &Path) -> Result {
         return Err(error.into());
     }
     std::fs::File::open(to)?.sync_all()?;
-    output::line(&format!("{} holds the database. Keep a copy of the master key too, in another place", to.display()));
+    output::line(&format!(
+        "{} holds the database. Keep a copy of the master key too, in another place",
+        to.display()
+    ));
     Ok(())
 }

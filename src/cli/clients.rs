@@ -86,7 +86,11 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let (now, longest) = (Clock::system().wall(), Span(config.max_lifetime));
     match action {
         Action::Create { id, fields } => {
-            let id = id.as_deref().map(ClientId::parse).transpose().map_err(|error| CliError::Refused(error.to_string()))?;
+            let id = id
+                .as_deref()
+                .map(ClientId::parse)
+                .transpose()
+                .map_err(|error| CliError::Refused(error.to_string()))?;
             let settings = fields.apply(ClientSettings::default())?;
             let new = NewClient { id, secret: None, secret_expires_at: None, settings };
             let (client, secret) = administration::create_client(&store, new, now, longest)?;
@@ -103,14 +107,20 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             show(&client, as_json)?;
         }
         Action::Update { id, fields } => {
-            let client = administration::update_client::<CliError>(&store, id, None, now, longest, |settings| fields.apply(settings))?;
+            let client =
+                administration::update_client::<CliError>(&store, id, None, now, longest, |settings| {
+                    fields.apply(settings)
+                })?;
             show(&client, as_json)?;
         }
         Action::Remove { id, yes } => {
             if store.read(|db| clients::get(db, id))?.is_none() {
                 return Err(CliError::Refused(format!("there is no client {id}")));
             }
-            output::confirm(&format!("Remove the client {id}? It gets no more tokens, and this cannot be undone."), *yes)?;
+            output::confirm(
+                &format!("Remove the client {id}? It gets no more tokens, and this cannot be undone."),
+                *yes,
+            )?;
             let existed = store.write(|db| clients::remove(db, id))?;
             if as_json {
                 output::json(&json!({"didExist": existed}))?;
@@ -133,7 +143,13 @@ fn list(store: &Store, as_json: bool) -> Result {
             } else {
                 let settings = &client.settings;
                 let enabled = if settings.enabled == Some(false) { "no" } else { "yes" };
-                rows.push(vec![client.id.to_string(), settings.name.clone(), audiences(settings), scopes(settings), enabled.into()]);
+                rows.push(vec![
+                    client.id.to_string(),
+                    settings.name.clone(),
+                    audiences(settings),
+                    scopes(settings),
+                    enabled.into(),
+                ]);
             }
         }
         after = next;
@@ -195,13 +211,16 @@ impl Fields {
             settings.scope = patterns(scope)?;
         }
         if !self.audience.is_empty() {
-            let parsed: std::result::Result<_, _> = self.audience.iter().map(|name| Audience::parse(name)).collect();
+            let parsed: std::result::Result<_, _> =
+                self.audience.iter().map(|name| Audience::parse(name)).collect();
             settings.audience = parsed.map_err(|error| refused(&error))?;
         }
         if !self.audience_scopes.is_empty() {
             let mut map = AudienceScopes::new();
             for entry in &self.audience_scopes {
-                let (audience, scopes) = entry.rsplit_once('=').ok_or_else(|| refused(&"write AUDIENCE=SCOPES, such as event=event.*"))?;
+                let (audience, scopes) = entry
+                    .rsplit_once('=')
+                    .ok_or_else(|| refused(&"write AUDIENCE=SCOPES, such as event=event.*"))?;
                 map.insert(Audience::parse(audience).map_err(|error| refused(&error))?, patterns(scopes)?);
             }
             settings.audience_scopes = Some(map);

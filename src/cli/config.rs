@@ -36,7 +36,8 @@ pub fn run(settings: &Settings, action: &Action) -> Result {
             output::json(&loaded.shown.iter().map(value).collect())?;
         }
         Action::Show { json: false } => {
-            let row = |one: &config::Shown| vec![one.key.to_owned(), one.value.clone(), one.origin.to_string()];
+            let row =
+                |one: &config::Shown| vec![one.key.to_owned(), one.value.clone(), one.origin.to_string()];
             output::table(&["KEY", "VALUE", "FROM"], &loaded.shown.iter().map(row).collect::<Vec<_>>());
         }
     }

@@ -90,10 +90,13 @@ fn rotate(store: &Store, served: bool, policy: Policy, as_json: bool) -> Result 
 fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_json: bool) -> Result {
     let view = View::read(store, policy)?;
     let record = Kid::parse(kid).and_then(|kid| view.ring.get(&kid).cloned());
-    let record = record.ok_or_else(|| CliError::Refused(format!("there is no key {kid}; `m2mint keys` shows them all")))?;
+    let record = record
+        .ok_or_else(|| CliError::Refused(format!("there is no key {kid}; `m2mint keys` shows them all")))?;
     let effect = match record.state() {
         State::Revoked => return Err(CliError::Refused(format!("the key {kid} is revoked already"))),
-        State::Active => "It signs now: the standby takes over at once, and every token that it signed is refused.",
+        State::Active => {
+            "It signs now: the standby takes over at once, and every token that it signed is refused."
+        }
         State::Retired => "Every token that it signed is refused.",
         State::Standby => "It has signed nothing; another standby takes its place.",
     };
@@ -105,7 +108,10 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
     }
     match view.ring.get(&record.kid).map(KeyRecord::state) {
         Some(State::Revoked) | None => {
-            output::line(&format!("revoked: {kid}\n{} signs from now on", view.signing().unwrap_or_default()));
+            output::line(&format!(
+                "revoked: {kid}\n{} signs from now on",
+                view.signing().unwrap_or_default()
+            ));
         }
         Some(_) => output::line("no server is running: the key will be revoked before the next one serves"),
     }
@@ -118,7 +124,9 @@ fn ask(store: &Store, served: bool, request: &KeyRequest) -> Result {
     let given_up = Instant::now() + PATIENCE;
     while served && !store.read(keys::requests)?.is_empty() {
         if Instant::now() > given_up {
-            return Err(CliError::Failed("the server has not met the request yet; see `m2mint keys` and its log".into()));
+            return Err(CliError::Failed(
+                "the server has not met the request yet; see `m2mint keys` and its log".into(),
+            ));
         }
         std::thread::sleep(LOOK);
     }
@@ -171,7 +179,9 @@ impl View {
     fn signs_until(&self, key: &KeyRecord) -> Option<UnixTime> {
         match key.state() {
             State::Active => self.outlook.promotion_in.map(|wait| self.in_millis(wait)),
-            State::Retired | State::Revoked => key.retired.or(key.revoked).filter(|_| key.promoted.is_some()).map(|m| m.wall),
+            State::Retired | State::Revoked => {
+                key.retired.or(key.revoked).filter(|_| key.promoted.is_some()).map(|m| m.wall)
+            }
             State::Standby => None,
         }
     }
@@ -182,7 +192,9 @@ impl View {
         match key.state() {
             State::Standby => None,
             State::Active => self.outlook.promotion_in.map(|wait| self.in_millis(wait.saturating_add(kept))),
-            State::Retired => self.ring.deletion_in(&key.kid, &self.policy, self.now).map(|wait| self.in_millis(wait)),
+            State::Retired => {
+                self.ring.deletion_in(&key.kid, &self.policy, self.now).map(|wait| self.in_millis(wait))
+            }
             State::Revoked => key.revoked.map(|moment| moment.wall),
         }
     }
@@ -192,7 +204,12 @@ impl View {
             (None, _) => "the next rotation comes on a signal or by `m2mint keys rotate`".into(),
             (Some(_), None) => "the next rotation is due now".into(),
             (Some(wait), Some(hold)) => {
-                format!("the next rotation comes in {} ({}): {}", in_words(Some(wait)), date(self.in_millis(wait)), hold.reason())
+                format!(
+                    "the next rotation comes in {} ({}): {}",
+                    in_words(Some(wait)),
+                    date(self.in_millis(wait)),
+                    hold.reason()
+                )
             }
         }
     }
@@ -210,7 +227,10 @@ impl View {
             ]
         };
         let rows: Vec<_> = self.ordered().map(row).collect();
-        output::table(&["KID", "STATE", "SINCE", "SIGNS UNTIL", "PUBLISHED UNTIL", "LONGEST LIFETIME"], &rows);
+        output::table(
+            &["KID", "STATE", "SINCE", "SIGNS UNTIL", "PUBLISHED UNTIL", "LONGEST LIFETIME"],
+            &rows,
+        );
         output::line("");
         output::line(&self.next());
         Ok(())

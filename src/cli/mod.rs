@@ -98,7 +98,9 @@ impl Settings {
             ("--issuer", "issuer", &self.issuer),
             ("--log", "log", &self.log),
         ];
-        let named = named.into_iter().filter_map(|(flag, key, value)| Some((flag.into(), key.into(), value.clone()?)));
+        let named = named
+            .into_iter()
+            .filter_map(|(flag, key, value)| Some((flag.into(), key.into(), value.clone()?)));
         let set = self.set.iter().map(|set| {
             let (key, value) = set.split_once('=').unwrap_or((set, ""));
             ("--set".to_owned(), key.trim().to_owned(), value.trim().to_owned())

@@ -68,13 +68,19 @@ pub fn confirm(question: &str, yes: bool) -> Result {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(CliError::Refused(format!("{question} Nobody can be asked here: add --yes if you mean it")));
+        return Err(CliError::Refused(format!(
+            "{question} Nobody can be asked here: add --yes if you mean it"
+        )));
     }
     eprint!("{question} [y/N] ");
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CliError::Refused("nothing was changed".into())) }
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(CliError::Refused("nothing was changed".into()))
+    }
 }
 
 /// Prints a line. A reader that has gone, as `head` does, is no error.
@@ -96,9 +102,11 @@ pub fn json(value: &Value) -> Result {
 pub fn table(header: &[&str], rows: &[Vec<String>]) {
     let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
     let all = || std::iter::once(&header).chain(rows);
-    let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width =
+        |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     for row in all() {
-        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column).unwrap_or(0)));
+        let cells =
+            row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column).unwrap_or(0)));
         line(cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use m2mint_keys::time::UnixTime;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::administration;
 use crate::cli::output::{self, CliError, Result, date};
@@ -57,28 +57,38 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let stored = administration::add_secret(&store, client, &secret, now, expires_at)?;
             if as_json {
                 let mut json = to_json(&stored);
-                json["clientSecret"] = secret.expose().into();
-                return output::json(&json);
+                json.insert("clientSecret".into(), secret.expose().into());
+                return output::json(&Value::Object(json));
             }
-            output::line(&format!("id      {}\nsecret  {}\n\nThe secret is shown this once.", stored.id, secret.expose()));
+            output::line(&format!(
+                "id      {}\nsecret  {}\n\nThe secret is shown this once.",
+                stored.id,
+                secret.expose()
+            ));
         }
         Action::List { client } => {
             let secrets = administration::secrets(&store, client)?;
             if as_json {
-                return output::json(&secrets.iter().map(to_json).collect());
+                return output::json(&secrets.iter().map(to_json).map(Value::Object).collect());
             }
             let when = |time: Option<UnixTime>| time.map_or_else(|| "never".to_owned(), date);
             let row = |secret: &StoredSecret| {
                 let id = secret.id.to_string();
                 vec![id, date(secret.created_at), when(secret.expires_at), when(secret.last_used_at)]
             };
-            output::table(&["ID", "CREATED", "EXPIRES", "LAST USED"], &secrets.iter().map(row).collect::<Vec<_>>());
+            output::table(
+                &["ID", "CREATED", "EXPIRES", "LAST USED"],
+                &secrets.iter().map(row).collect::<Vec<_>>(),
+            );
         }
         Action::Remove { client, secret, yes } => {
             if !administration::secrets(&store, client)?.iter().any(|stored| stored.id == *secret) {
                 return Err(CliError::Refused(format!("the client {client} has no secret {secret}")));
             }
-            output::confirm(&format!("Remove the secret {secret} of {client}? Whoever still uses it is refused."), *yes)?;
+            output::confirm(
+                &format!("Remove the secret {secret} of {client}? Whoever still uses it is refused."),
+                *yes,
+            )?;
             administration::remove_secret(&store, client, *secret)?;
             output::line(&format!("removed: {secret}"));
         }
@@ -86,11 +96,12 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     Ok(())
 }
 
-fn to_json(secret: &StoredSecret) -> Value {
-    json!({
-        "id": secret.id,
-        "createdAt": date(secret.created_at),
-        "expiresAt": secret.expires_at.map(date),
-        "lastUsedAt": secret.last_used_at.map(date),
-    })
+fn to_json(secret: &StoredSecret) -> Map<String, Value> {
+    let fields = [
+        ("id", json!(secret.id)),
+        ("createdAt", json!(date(secret.created_at))),
+        ("expiresAt", json!(secret.expires_at.map(date))),
+        ("lastUsedAt", json!(secret.last_used_at.map(date))),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

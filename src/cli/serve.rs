@@ -41,7 +41,8 @@ enum Error {
 #[must_use]
 pub fn run(settings: &Settings) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime.map_err(Error::from).and_then(|runtime| runtime.block_on(serve(&settings.sources())));
+    let served =
+        runtime.map_err(Error::from).and_then(|runtime| runtime.block_on(serve(&settings.sources())));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -183,7 +184,10 @@ fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<&AdminKey>) 
             text += &format!("  admin key   in {} (move it to a safe place)\n", path.display());
             format!("$(cat {})", path.display())
         } else {
-            text += &format!("  admin key   {}\n\nThe admin key is shown this once: keep it in a safe place.\n", key.expose());
+            text += &format!(
+                "  admin key   {}\n\nThe admin key is shown this once: keep it in a safe place.\n",
+                key.expose()
+            );
             key.expose().to_owned()
         };
         let url = listeners.sockets.first().map(ToString::to_string).filter(|url| url.starts_with("http"));

@@ -34,8 +34,17 @@ pub const KEYS: [Key; 16] = [
     key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
     key("insecure", "false", "allow an issuer without https although listen is not loopback"),
     key("base_path", "/auth", "path of the public API"),
-    secret("api_key", "made at first start", "admin key, or a list of them; at least 16 characters each", true),
-    key("master_key_file", "DATABASE.key", "seals private keys; $CREDENTIALS_DIRECTORY/master_key under systemd"),
+    secret(
+        "api_key",
+        "made at first start",
+        "admin key, or a list of them; at least 16 characters each",
+        true,
+    ),
+    key(
+        "master_key_file",
+        "DATABASE.key",
+        "seals private keys; $CREDENTIALS_DIRECTORY/master_key under systemd",
+    ),
     secret("master_key", "none", "the master key itself; from the environment only", false),
     reloading("log", "info", "log level, or directives such as m2mint=debug"),
     key("workers", "number of CPUs", "threads that serve requests"),
@@ -65,7 +74,11 @@ impl Key {
 #[must_use]
 pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let close = |name: &'a str| (edits(wrong, name), name);
-    names.map(close).filter(|(edits, _)| *edits <= (wrong.len() / 3).min(2)).min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+    names
+        .map(close)
+        .filter(|(edits, _)| *edits <= (wrong.len() / 3).min(2))
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, name)| name)
 }
 
 /// How many characters have to be changed, added or left out to get from `a` to `b` (Levenshtein).

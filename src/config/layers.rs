@@ -59,8 +59,9 @@ impl Sources {
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String, String)>) -> Self {
         // What is not Unicode cannot be a value of ours.
-        let environment: HashMap<_, _> =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let environment: HashMap<_, _> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         let file = file.or_else(|| environment.get("M2MINT_CONFIG").map(PathBuf::from));
         Self { file, environment, flags, places: PLACES.iter().map(PathBuf::from).collect() }
     }
@@ -124,7 +125,9 @@ fn read_file(path: &Path, named: bool, layers: &mut Layers, problems: &mut Probl
     let read = read.and_then(config::Config::try_deserialize::<Map<String, Value>>);
     match read {
         Ok(table) => flatten("", table, &origin, layers, problems),
-        Err(error) => problems.add("config", Some(path.display().to_string()), &origin, &without_source(&error)),
+        Err(error) => {
+            problems.add("config", Some(path.display().to_string()), &origin, &without_source(&error))
+        }
     }
 }
 
@@ -138,15 +141,25 @@ fn without_source(error: &config::ConfigError) -> String {
     lines.join(": ")
 }
 
-fn flatten(prefix: &str, table: Map<String, Value>, origin: &Origin, layers: &mut Layers, problems: &mut Problems) {
+fn flatten(
+    prefix: &str,
+    table: Map<String, Value>,
+    origin: &Origin,
+    layers: &mut Layers,
+    problems: &mut Problems,
+) {
     let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (name, value) in entries {
         let name = format!("{prefix}{name}");
         let is_group = KEYS.iter().any(|key| key.name.starts_with(&format!("{name}.")));
         match (Key::named(&name), value.kind) {
-            (None, ValueKind::Table(inner)) if is_group => flatten(&format!("{name}."), inner, origin, layers, problems),
-            (None, _) if is_group => problems.add(&name, None, origin, "this is a table of keys, not a value"),
+            (None, ValueKind::Table(inner)) if is_group => {
+                flatten(&format!("{name}."), inner, origin, layers, problems)
+            }
+            (None, _) if is_group => {
+                problems.add(&name, None, origin, "this is a table of keys, not a value")
+            }
             (None, _) => problems.unknown(&name, origin),
             (Some(key), kind) => match texts(kind) {
                 Some(texts) => {
@@ -166,9 +179,15 @@ fn texts(kind: ValueKind) -> Option<Vec<String>> {
     }
 }
 
-fn read_environment(sources: &Sources, layers: &mut Layers, problems: &mut Problems, warnings: &mut Vec<String>) {
+fn read_environment(
+    sources: &Sources,
+    layers: &mut Layers,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) {
     let variables: HashMap<String, &Key> = KEYS.iter().map(|key| (key.variable(), key)).collect();
-    let mut ours: Vec<_> = sources.environment.iter().filter(|(name, _)| name.starts_with("M2MINT_")).collect();
+    let mut ours: Vec<_> =
+        sources.environment.iter().filter(|(name, _)| name.starts_with("M2MINT_")).collect();
     ours.sort();
     for (name, value) in ours {
         let origin = Origin::Environment(name.clone());
@@ -176,10 +195,14 @@ fn read_environment(sources: &Sources, layers: &mut Layers, problems: &mut Probl
             layers.insert(key.name, Given { texts: vec![value.clone()], origin });
         } else if !OTHER_VARIABLES.contains(&name.as_str()) {
             match nearest(name, variables.keys().map(String::as_str)) {
-                Some(meant) => problems.add(name, None, &origin, &format!("there is no such key; did you mean {meant}?")),
+                Some(meant) => {
+                    problems.add(name, None, &origin, &format!("there is no such key; did you mean {meant}?"))
+                }
                 // Two underscores divide levels: this was meant for us.
                 None if name.contains("__") => problems.add(name, None, &origin, "there is no such key"),
-                None => warnings.push(format!("the environment variable {name} is not known and was ignored")),
+                None => {
+                    warnings.push(format!("the environment variable {name} is not known and was ignored"))
+                }
             }
         }
     }
@@ -193,7 +216,9 @@ impl Problems {
 
     fn unknown(&mut self, name: &str, origin: &Origin) {
         let meant = nearest(name, KEYS.iter().map(|key| key.name));
-        let reason = meant.map_or("there is no such key".into(), |meant| format!("there is no such key; did you mean {meant}?"));
+        let reason = meant.map_or("there is no such key".into(), |meant| {
+            format!("there is no such key; did you mean {meant}?")
+        });
         self.add(name, None, origin, &reason);
     }
 }

@@ -173,7 +173,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 #[must_use]
 pub fn needing_restart(old: &[Shown], new: &[Shown]) -> Vec<&'static str> {
     let differs = |key: &&keys::Key| {
-        let value = |shown: &[Shown]| shown.iter().find(|one| one.key == key.name).map(|one| one.value.clone());
+        let value =
+            |shown: &[Shown]| shown.iter().find(|one| one.key == key.name).map(|one| one.value.clone());
         value(old) != value(new)
     };
     keys::KEYS.iter().filter(|key| !key.reloads).filter(differs).map(|key| key.name).collect()

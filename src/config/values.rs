@@ -32,8 +32,8 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let database = state.map_or_else(|| PathBuf::from("m2mint.db"), |state| state.join("m2mint.db"));
     let database = reader.value("database", database, parse_path, |path| path.display().to_string());
     let base_path = reader.value("base_path", "/auth".into(), parse_base_path, |path| {
-            if path.is_empty() { "/".into() } else { path.clone() }
-        });
+        if path.is_empty() { "/".into() } else { path.clone() }
+    });
     let insecure = reader.value("insecure", false, parse_bool, bool::to_string);
     let issuer = reader.issuer(&listen, insecure, &base_path);
     let credentials = sources.directory("CREDENTIALS_DIRECTORY");
@@ -107,7 +107,13 @@ impl Reader<'_> {
     }
 
     fn span(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.value(key, Span(default), |text| Span::parse(text).map_err(|error| error.to_string()), Span::to_string).0
+        self.value(
+            key,
+            Span(default),
+            |text| Span::parse(text).map_err(|error| error.to_string()),
+            Span::to_string,
+        )
+        .0
     }
 
     fn show(&mut self, key: &'static str, value: String, origin: Origin) {
@@ -118,14 +124,17 @@ impl Reader<'_> {
         let secret = Key::named(key).is_some_and(|key| key.secret);
         let given = self.layers.get(key);
         let value = given.filter(|_| !secret).map(|given| given.texts.join(", "));
-        let value = value.or_else(|| self.shown.get(key).filter(|_| !secret).map(|shown| shown.value.clone()));
+        let value =
+            value.or_else(|| self.shown.get(key).filter(|_| !secret).map(|shown| shown.value.clone()));
         let origin = given.map_or(Origin::Default, |given| given.origin.clone());
         self.problems.add(key, value, &origin, reason);
     }
 
     fn issuer(&mut self, listen: &Listen, insecure: bool, base_path: &str) -> Option<String> {
         let derived = match listen {
-            Listen::Tcp(address) if !address.ip().is_unspecified() => Some(format!("http://{address}{base_path}")),
+            Listen::Tcp(address) if !address.ip().is_unspecified() => {
+                Some(format!("http://{address}{base_path}"))
+            }
             _ => None,
         };
         let loopback = matches!(listen, Listen::Tcp(address) if address.ip().is_loopback());
@@ -136,9 +145,15 @@ impl Reader<'_> {
         }
         let secure = issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https://"));
         if issuer.is_none() && derived.is_none() {
-            self.problem("issuer", "it cannot be derived from this `listen`: set the URL under which clients reach the server");
+            self.problem(
+                "issuer",
+                "it cannot be derived from this `listen`: set the URL under which clients reach the server",
+            );
         } else if !secure && !loopback && !insecure {
-            self.problem("issuer", "it must be an https URL because `listen` is not loopback; or set insecure = true");
+            self.problem(
+                "issuer",
+                "it must be an https URL because `listen` is not loopback; or set insecure = true",
+            );
         }
         issuer
     }
@@ -146,9 +161,10 @@ impl Reader<'_> {
     fn api_keys(&mut self, credentials: Option<&Path>) -> Vec<SecretText> {
         let credential = credentials.map(|directory| directory.join("api_key")).filter(|path| path.is_file());
         let (texts, origin) = match (self.layers.get("api_key"), credential) {
-            (Some(Given { texts, origin: origin @ Origin::Environment(_) }), _) => {
-                (texts.iter().flat_map(|text| text.split(',')).map(|text| text.trim().to_owned()).collect(), origin.clone())
-            }
+            (Some(Given { texts, origin: origin @ Origin::Environment(_) }), _) => (
+                texts.iter().flat_map(|text| text.split(',')).map(|text| text.trim().to_owned()).collect(),
+                origin.clone(),
+            ),
             (Some(Given { texts, origin }), _) => (texts.clone(), origin.clone()),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
                 Ok(text) => {
@@ -156,7 +172,12 @@ impl Reader<'_> {
                     (lines.map(str::to_owned).collect::<Vec<_>>(), Origin::Credential(path))
                 }
                 Err(error) => {
-                    self.problems.add("api_key", None, &Origin::Credential(path), &format!("it cannot be read: {error}"));
+                    self.problems.add(
+                        "api_key",
+                        None,
+                        &Origin::Credential(path),
+                        &format!("it cannot be read: {error}"),
+                    );
                     return Vec::new();
                 }
             },
@@ -166,7 +187,12 @@ impl Reader<'_> {
             }
         };
         if texts.is_empty() {
-            self.problems.add("api_key", None, &origin, "the list is empty: nobody could administer this server");
+            self.problems.add(
+                "api_key",
+                None,
+                &origin,
+                "the list is empty: nobody could administer this server",
+            );
         }
         for (at, text) in texts.iter().enumerate() {
             let fits = (SHORTEST_API_KEY..=LONGEST_API_KEY).contains(&text.len())
@@ -187,7 +213,8 @@ impl Reader<'_> {
     fn master_key(&mut self, credentials: Option<&Path>, database: &Path) -> Option<MasterKeySource> {
         let mut beside = database.as_os_str().to_owned();
         beside.push(".key");
-        let credential = credentials.map(|directory| directory.join("master_key")).filter(|path| path.is_file());
+        let credential =
+            credentials.map(|directory| directory.join("master_key")).filter(|path| path.is_file());
         match (self.layers.get("master_key"), self.layers.get("master_key_file")) {
             (Some(_), Some(_)) => {
                 self.problem("master_key", "master_key_file is set too: use one of the two");
@@ -204,7 +231,9 @@ impl Reader<'_> {
                 Some(MasterKeySource::Text(SecretText::new(text)))
             }
             (None, Some(_)) => {
-                let path = self.value("master_key_file", PathBuf::from(beside), parse_path, |path| path.display().to_string());
+                let path = self.value("master_key_file", PathBuf::from(beside), parse_path, |path| {
+                    path.display().to_string()
+                });
                 Some(MasterKeySource::File(path))
             }
             (None, None) => {
@@ -236,7 +265,8 @@ impl Reader<'_> {
             self.problem("rotation.clock_skew", "clocks that are more than 1h apart cannot be allowed for");
         }
         if let Err(error) = rotation.check(max_lifetime) {
-            let key = if error == PolicyError::NoPropagation { "rotation.propagation" } else { "rotation.every" };
+            let key =
+                if error == PolicyError::NoPropagation { "rotation.propagation" } else { "rotation.every" };
             self.problem(key, &error.to_string());
         }
     }
@@ -247,7 +277,11 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
         return Ok(Listen::Systemd);
     }
     if let Some(path) = text.strip_prefix("unix:") {
-        return if path.is_empty() { Err("unix: needs a path".into()) } else { Ok(Listen::Unix(path.into())) };
+        return if path.is_empty() {
+            Err("unix: needs a path".into())
+        } else {
+            Ok(Listen::Unix(path.into()))
+        };
     }
     let address = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     let address = address.as_deref().unwrap_or(text).parse().map(Listen::Tcp);
@@ -278,13 +312,18 @@ fn parse_base_path(text: &str) -> Result<String, String> {
 
 fn parse_issuer(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
-    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    let plain = url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
     let hosted = matches!(url.host(), Some(Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_)));
     if !matches!(url.scheme(), "http" | "https") || !hosted || !plain {
         return Err("it must be an https URL without user, query and fragment".into());
     }
     if text.ends_with('/') {
-        return Err("leave out the slash at the end: verifiers compare the issuer character by character".into());
+        return Err(
+            "leave out the slash at the end: verifiers compare the issuer character by character".into()
+        );
     }
     if text.bytes().any(|byte| !byte.is_ascii_graphic() || b"\"\\".contains(&byte)) {
         return Err("it may hold visible ASCII characters only".into());
@@ -297,7 +336,9 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 fn parse_log(text: &str) -> Result<String, String> {
-    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| format!("not a log level or directive: {error}"))
+    EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("not a log level or directive: {error}"))
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {

@@ -52,7 +52,8 @@ const KEPT: [(&str, Kind, &str); 22] = [
 ];
 
 /// Fields that have a meaning here.
-const MEANT: [&str; 7] = ["clientId", "clientSecret", "clientName", "scope", "audience", "audienceScopes", "enabled"];
+const MEANT: [&str; 7] =
+    ["clientId", "clientSecret", "clientName", "scope", "audience", "audienceScopes", "enabled"];
 
 /// Fields that SuperTokens defines and that cannot matter to a client without users. They are taken and dropped.
 const DROPPED: [&str; 4] = ["skipConsent", "createdAt", "updatedAt", "contacts"];
@@ -130,7 +131,9 @@ impl Fields {
     pub fn change(&self, mut settings: Settings) -> Result<Settings, AdminError> {
         if let Some(name) = self.text("clientName")? {
             if !is_valid_name(name) {
-                return Err(metadata(&"clientName is longer than 200 characters, or holds control characters"));
+                return Err(metadata(
+                    &"clientName is longer than 200 characters, or holds control characters",
+                ));
             }
             name.clone_into(&mut settings.name);
         }
@@ -166,7 +169,9 @@ impl Fields {
     /// A field that is not null.
     fn field(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Result<Option<&Value>, AdminError> {
         let value = self.0.get(name).filter(|value| !value.is_null());
-        value.map(|value| fits(value).then_some(value).ok_or_else(|| AdminError::invalid_field(name))).transpose()
+        value
+            .map(|value| fits(value).then_some(value).ok_or_else(|| AdminError::invalid_field(name)))
+            .transpose()
     }
 }
 
@@ -224,11 +229,16 @@ pub fn render(client: &Client, secret: Option<&ClientSecret>) -> Map<String, Val
 fn check_meaning(name: &str, value: &Value) -> Result<(), AdminError> {
     let texts = || value.as_array().into_iter().flatten().filter_map(Value::as_str);
     match name {
-        "grantTypes" if texts().any(|grant| grant != GRANT_TYPE) || value.as_array().is_some_and(Vec::is_empty) => {
-            Err(metadata(&"grantTypes may hold client_credentials only: this server issues tokens to machines, not to users"))
+        "grantTypes"
+            if texts().any(|grant| grant != GRANT_TYPE) || value.as_array().is_some_and(Vec::is_empty) =>
+        {
+            Err(metadata(
+                &"grantTypes may hold client_credentials only: this server issues tokens to machines, not to users",
+            ))
         }
         "tokenEndpointAuthMethod"
-            if !value.is_null() && !matches!(value.as_str(), Some("client_secret_post" | "client_secret_basic")) =>
+            if !value.is_null()
+                && !matches!(value.as_str(), Some("client_secret_post" | "client_secret_basic")) =>
         {
             Err(metadata(&"tokenEndpointAuthMethod must be client_secret_post or client_secret_basic"))
         }

@@ -1,7 +1,7 @@
 //! `/recipe/oauth/clients`: clients, as administrators see them.
 
 use actix_web::web::{Data, Query};
-use actix_web::{HttpResponse, HttpRequest};
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -36,7 +36,8 @@ pub async fn create(_: Admin, body: Body, state: Data<State>) -> Answer {
         settings: fields.create()?,
     };
     let (now, longest) = (state.clock.wall(), longest_lifetime(&state));
-    let (client, secret) = state.change(move |store| administration::create_client(store, new, now, longest)).await?;
+    let (client, secret) =
+        state.change(move |store| administration::create_client(store, new, now, longest)).await?;
     Ok(answer(ok(client_json::render(&client, Some(&secret)))))
 }
 
@@ -103,11 +104,15 @@ pub async fn list(_: Admin, page: Query<Page>, state: Data<State>) -> Answer {
         None => DEFAULT_PAGE,
         Some(size) => {
             let size = size.parse().ok().filter(|size| (1..=LARGEST_PAGE).contains(size));
-            size.ok_or_else(|| AdminError::BadInput(format!("Field name 'pageSize' must be between 1 and {LARGEST_PAGE}")))?
+            size.ok_or_else(|| {
+                AdminError::BadInput(format!("Field name 'pageSize' must be between 1 and {LARGEST_PAGE}"))
+            })?
         }
     };
     let after = page_token.as_deref().filter(|token| !token.is_empty());
-    let after = after.map(|token| page_start(token).ok_or_else(|| AdminError::invalid_field("pageToken"))).transpose()?;
+    let after = after
+        .map(|token| page_start(token).ok_or_else(|| AdminError::invalid_field("pageToken")))
+        .transpose()?;
     let (clients, next) = state
         .look(move |store| store.read(|db| clients::page(db, after.as_ref(), size, client_name.as_deref())))
         .await?;
@@ -116,7 +121,10 @@ pub async fn list(_: Admin, page: Query<Page>, state: Data<State>) -> Answer {
     json.insert("status".into(), "OK".into());
     json.insert("clients".into(), json!(clients));
     if let Some((created_at, id)) = next {
-        json.insert("nextPaginationToken".into(), URL_SAFE_NO_PAD.encode(format!("{created_at} {id}")).into());
+        json.insert(
+            "nextPaginationToken".into(),
+            URL_SAFE_NO_PAD.encode(format!("{created_at} {id}")).into(),
+        );
     }
     Ok(answer(Value::Object(json)))
 }
@@ -133,7 +141,11 @@ fn page_start(token: &str) -> Option<PageStart> {
 /// What is wrong with it.
 pub fn object(body: Body) -> Result<Map<String, Value>, AdminError> {
     let body = body.map_err(|error| {
-        if is_too_large(&error) { AdminError::TooLarge } else { AdminError::BadInput("the body ends too early".into()) }
+        if is_too_large(&error) {
+            AdminError::TooLarge
+        } else {
+            AdminError::BadInput("the body ends too early".into())
+        }
     })?;
     lenient_object(&body).map_err(|error| AdminError::BadInput(format!("Invalid Json Input: {error}")))
 }

@@ -25,7 +25,10 @@ const MALFORMED: &str = "malformed request body or authorization header";
 /// `OAUTH_ERROR` with RFC 6749 §5.2's codes.
 pub async fn issue(_: Admin, body: Body, state: Data<State>) -> Answer {
     let body = object(body)?;
-    let input = body.get("inputBody").and_then(Value::as_object).ok_or_else(|| AdminError::invalid_field("inputBody"))?;
+    let input = body
+        .get("inputBody")
+        .and_then(Value::as_object)
+        .ok_or_else(|| AdminError::invalid_field("inputBody"))?;
     let issuer = optional_text(&body, "iss")?.filter(|issuer| !issuer.is_empty());
     let claims = match body.get("access_token") {
         None | Some(Value::Null) => None,
@@ -37,7 +40,8 @@ pub async fn issue(_: Admin, body: Body, state: Data<State>) -> Answer {
     }
     let authorization = authorization(&body)?;
     let input = Parameters::from_object(input.clone());
-    let issued = token::issue(&state, &input, Spelling::Snake, authorization, Extras { issuer, claims }).await;
+    let issued =
+        token::issue(&state, &input, Spelling::Snake, authorization, Extras { issuer, claims }).await;
     let issued = issued.map_err(unavailable_or_oauth)?;
     Ok(answer(json!({
         "status": "OK",
@@ -70,9 +74,14 @@ pub async fn revoke(_: Admin, body: Body, state: Data<State>) -> Answer {
     let token = required_text(&body, "token")?;
     let authorization = authorization(&body)?;
     let given = Parameters::from_object(body.clone());
-    let identified = given.has("client_id") || given.has("client_secret") || !matches!(authorization, Authorization::None);
+    let identified =
+        given.has("client_id") || given.has("client_secret") || !matches!(authorization, Authorization::None);
     let client_id = match identified {
-        true => Some(token::authenticate(&state, &given, Spelling::Snake, &authorization).await.map_err(unavailable_or_oauth)?),
+        true => Some(
+            token::authenticate(&state, &given, Spelling::Snake, &authorization)
+                .await
+                .map_err(unavailable_or_oauth)?,
+        ),
         false => None,
     };
     if let Some(token) = state.issuer.inspect(token) {

@@ -82,7 +82,9 @@ impl<'a> Parameters<'a> {
     /// `invalid_request` when it is none, or a member appears twice.
     pub fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
         let object = json::object(body);
-        let object = object.map_err(|error| OAuthError::invalid_request(format!("the body is not a JSON object: {error}")))?;
+        let object = object.map_err(|error| {
+            OAuthError::invalid_request(format!("the body is not a JSON object: {error}"))
+        })?;
         Ok(Self::from_object(object))
     }
 
@@ -130,7 +132,9 @@ impl<'a> Parameters<'a> {
     pub fn texts(&self, name: &str) -> Result<Vec<&str>, OAuthError> {
         let wrong = || OAuthError::invalid_request(format!("{name} must be a string or an array of strings"));
         match self {
-            Self::Form(all) => Ok(all.iter().filter(|(known, _)| known == name).map(|(_, value)| &**value).collect()),
+            Self::Form(all) => {
+                Ok(all.iter().filter(|(known, _)| known == name).map(|(_, value)| &**value).collect())
+            }
             Self::Json(object) => match object.get(name) {
                 None => Ok(Vec::new()),
                 Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
@@ -144,7 +148,16 @@ impl<'a> Parameters<'a> {
 
 fn twice(name: &str) -> OAuthError {
     // Only names that are ours are repeated in the answer.
-    let known = ["grant_type", "client_id", "client_secret", "scope", "audience", "resource", "token", "token_type_hint"];
+    let known = [
+        "grant_type",
+        "client_id",
+        "client_secret",
+        "scope",
+        "audience",
+        "resource",
+        "token",
+        "token_type_hint",
+    ];
     let name = known.into_iter().find(|known| *known == name).unwrap_or("a parameter");
     OAuthError::invalid_request(format!("{name} appears twice"))
 }
@@ -204,7 +217,8 @@ pub fn lenient_object(body: &[u8]) -> Result<Map<String, Value>, serde_json::Err
     if body.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    json::object(body).or_else(|error| without_trailing_commas(body).map_or(Err(error), |body| json::object(&body)))
+    json::object(body)
+        .or_else(|error| without_trailing_commas(body).map_or(Err(error), |body| json::object(&body)))
 }
 
 /// The text without commas before a closing brace; `None` when it has none.
@@ -271,7 +285,9 @@ mod tests {
         assert_eq!(form.text("scope").unwrap(), Some("a b"));
         assert_eq!(form.texts("audience").unwrap(), ["x", "y"]);
         assert!(!form.has("empty"));
-        for wrong in ["scope=a&scope=a", "audience=x&audience=x", "audience=x&audience=y&audience=x", "a=1&a=2"] {
+        for wrong in
+            ["scope=a&scope=a", "audience=x&audience=x", "audience=x&audience=y&audience=x", "a=1&a=2"]
+        {
             assert!(Parameters::from_form(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

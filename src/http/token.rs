@@ -53,9 +53,9 @@ impl Spelling {
             names.into_iter().any(|name| parameters.has(name))
         };
         match (used(Self::Snake), used(Self::Camel)) {
-            (true, true) => {
-                Err(OAuthError::invalid_request("names are spelled in two ways: use either clientId or client_id throughout"))
-            }
+            (true, true) => Err(OAuthError::invalid_request(
+                "names are spelled in two ways: use either clientId or client_id throughout",
+            )),
             (_, true) => Ok(Self::Camel),
             _ => Ok(Self::Snake),
         }
@@ -105,12 +105,20 @@ pub fn read<'a>(request: &HttpRequest, body: &'a [u8]) -> Result<Parameters<'a>,
     // RFC 6749 §2.3.1: credentials must not be in the URI, where proxies and logs keep them.
     if !request.query_string().is_empty() {
         let query = Parameters::from_form(request.query_string().as_bytes())?;
-        if ["client_secret", "client_id", "clientSecret", "clientId", "token"].iter().any(|name| query.has(name)) {
-            return Err(OAuthError::invalid_request("credentials and tokens belong in the body, not in the URL").into());
+        if ["client_secret", "client_id", "clientSecret", "clientId", "token"]
+            .iter()
+            .any(|name| query.has(name))
+        {
+            return Err(OAuthError::invalid_request(
+                "credentials and tokens belong in the body, not in the URL",
+            )
+            .into());
         }
     }
     match content_type(request) {
-        form if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Ok(Parameters::from_form(body)?),
+        form if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => {
+            Ok(Parameters::from_form(body)?)
+        }
         json if json.eq_ignore_ascii_case("application/json") => Ok(Parameters::from_json(body)?),
         _ => Err(OAuthError::invalid_request(
             "the content type must be application/x-www-form-urlencoded or application/json",
@@ -141,7 +149,12 @@ pub async fn issue(
 ) -> Result<Issued, OAuthError> {
     match parameters.text(spelling.grant_type())? {
         Some(GRANT_TYPE) => {}
-        Some(_) => return Err(OAuthError::new(Code::UnsupportedGrantType, "the only grant type is client_credentials")),
+        Some(_) => {
+            return Err(OAuthError::new(
+                Code::UnsupportedGrantType,
+                "the only grant type is client_credentials",
+            ));
+        }
         None => return Err(OAuthError::invalid_request(format!("{} is missing", spelling.grant_type()))),
     }
     let client_id = authenticate(state, parameters, spelling, &authorization).await?;
@@ -173,14 +186,21 @@ pub async fn authenticate<'a>(
             (id, secret.ok_or_else(|| missing(spelling.client_secret()))?)
         }
         _ if secret.is_some() => {
-            return Err(OAuthError::invalid_request("authenticate either by HTTP Basic or in the body, not by both"));
+            return Err(OAuthError::invalid_request(
+                "authenticate either by HTTP Basic or in the body, not by both",
+            ));
         }
         Authorization::Basic(basic_id, _) if id.is_some_and(|id| id != basic_id.as_str()) => {
-            return Err(OAuthError::invalid_request("the client id in the body is not the one in HTTP Basic"));
+            return Err(OAuthError::invalid_request(
+                "the client id in the body is not the one in HTTP Basic",
+            ));
         }
         Authorization::Basic(id, secret) => (id.as_str(), secret.as_str()),
         Authorization::Unusable => {
-            return Err(OAuthError::new(Code::InvalidClient, "the Authorization header is not well-formed HTTP Basic"));
+            return Err(OAuthError::new(
+                Code::InvalidClient,
+                "the Authorization header is not well-formed HTTP Basic",
+            ));
         }
     };
     state.issuer.authenticate(id, secret).await?;

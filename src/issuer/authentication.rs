@@ -19,7 +19,8 @@ use crate::model::secret::{MAX_LENGTH, is_generated_secret, slow_hash_matches};
 const MOST_WAITING: usize = 64;
 
 /// A hash that no secret has, to be tried for clients that do not exist. It costs what a real one costs.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bTJtaW50IG5vYm9keSBoZXJl$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bTJtaW50IG5vYm9keSBoZXJl$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Checks client secrets.
 pub struct Authenticator {
@@ -83,7 +84,9 @@ impl Authenticator {
         } else {
             let mac = self.mac(client_id, presented);
             let slow = |secret: &&Secret| match &secret.check {
-                SecretCheck::Slow(slow) => slow.remembered.get().is_some_and(|known| crypto::digests_equal(known, &mac)),
+                SecretCheck::Slow(slow) => {
+                    slow.remembered.get().is_some_and(|known| crypto::digests_equal(known, &mac))
+                }
                 SecretCheck::Fast(_) => false,
             };
             let found = secrets.iter().find(slow);
@@ -109,7 +112,8 @@ impl Authenticator {
         let permit = self.slow.acquire().await.map_err(|_| BUSY)?;
         let presented = zeroize::Zeroizing::new(presented.to_owned());
         let tried = tokio::task::spawn_blocking(move || {
-            let matching: Vec<_> = hashes.into_iter().filter(|phc| slow_hash_matches(phc, &presented)).collect();
+            let matching: Vec<_> =
+                hashes.into_iter().filter(|phc| slow_hash_matches(phc, &presented)).collect();
             matching.into_iter().next()
         });
         let found = tried.await.map_err(|_| BUSY)?;

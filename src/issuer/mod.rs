@@ -103,7 +103,12 @@ impl Issuer {
     ///
     /// # Errors
     /// [`CryptoError`] when there is no randomness to be had.
-    pub fn new(directory: Arc<Directory>, keeper: Keeper, clock: Clock, settings: Settings) -> Result<Self, CryptoError> {
+    pub fn new(
+        directory: Arc<Directory>,
+        keeper: Keeper,
+        clock: Clock,
+        settings: Settings,
+    ) -> Result<Self, CryptoError> {
         let authenticator = Authenticator::new()?;
         Ok(Self { directory, keeper, clock, settings: ArcSwap::from_pointee(settings), authenticator })
     }
@@ -140,12 +145,18 @@ impl Issuer {
         self.mint(client.ok_or(Refusal::InvalidClient)?, request, now)
     }
 
-    fn mint(&self, client: &IssuingClient, request: &TokenRequest<'_>, now: UnixTime) -> Result<Issued, Refusal> {
+    fn mint(
+        &self,
+        client: &IssuingClient,
+        request: &TokenRequest<'_>,
+        now: UnixTime,
+    ) -> Result<Issued, Refusal> {
         let settings = self.settings.load();
         let audience = audience(client, request.audience)?;
         let scopes = scopes(client, request.scopes.as_deref(), audience, settings.all_scopes_by_default)?;
         let published = self.keeper.published();
-        let lifetime = client.token_lifetime.map_or(settings.lifetime, |secs| Duration::from_secs(secs.into()));
+        let lifetime =
+            client.token_lifetime.map_or(settings.lifetime, |secs| Duration::from_secs(secs.into()));
         let lifetime = lifetime.min(settings.max_lifetime).min(published.longest_lifetime).as_secs();
         let token = published.minter.mint(&Claims {
             issuer: request.issuer.unwrap_or(&settings.issuer),
@@ -161,7 +172,8 @@ impl Issuer {
     }
 
     async fn wait_for_clock(&self) -> Result<UnixTime, Refusal> {
-        const REFUSAL: Refusal = Refusal::Unavailable("the clock of this server was set ahead; try again shortly");
+        const REFUSAL: Refusal =
+            Refusal::Unavailable("the clock of this server was set ahead; try again shortly");
         // The keeper may have been told already, or may be busy: whatever it says, the gate decides.
         let _ = tokio::time::timeout(CLOCK_PATIENCE, self.keeper.allow_signing()).await;
         self.keeper.gate().now(&self.clock).map_err(|_| REFUSAL)
@@ -180,8 +192,12 @@ fn audience<'a>(client: &'a IssuingClient, asked: Option<&'a str>) -> Result<&'a
             let mut audiences = client.grants.audiences();
             match (audiences.next(), audiences.next()) {
                 (Some(only), None) => Ok(only),
-                (None, _) => Err(Refusal::InvalidTarget("this client has no audience to ask a token for".into())),
-                _ => Err(Refusal::InvalidTarget(format!("say which audience the token is for: {}", choices()))),
+                (None, _) => {
+                    Err(Refusal::InvalidTarget("this client has no audience to ask a token for".into()))
+                }
+                _ => {
+                    Err(Refusal::InvalidTarget(format!("say which audience the token is for: {}", choices())))
+                }
             }
         }
     }

@@ -23,6 +23,9 @@ pub enum InvalidGrants {
 /// Scopes by audience.
 pub type AudienceScopes = BTreeMap<Audience, Vec<ScopePattern>>;
 
+/// An audience, and the scopes that go with it, separated by spaces.
+type Narrowed = (Audience, Box<str>);
+
 /// What a client may ask for. Compact: there can be a million of them in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Grants {
@@ -31,7 +34,7 @@ pub struct Grants {
     /// Allowed audiences, separated by spaces.
     audiences: Box<str>,
     /// Where it was given: audience and its scopes, which then replace `scopes` for all audiences.
-    by_audience: Option<Box<[(Audience, Box<str>)]>>,
+    by_audience: Option<Box<[Narrowed]>>,
 }
 
 impl Grants {
@@ -95,7 +98,9 @@ impl Grants {
     fn patterns_at(&self, audience: &str) -> &str {
         match &self.by_audience {
             None => &self.scopes,
-            Some(map) => map.iter().find(|(name, _)| name.as_str() == audience).map_or("", |(_, scopes)| scopes),
+            Some(map) => {
+                map.iter().find(|(name, _)| name.as_str() == audience).map_or("", |(_, scopes)| scopes)
+            }
         }
     }
 }
@@ -132,7 +137,8 @@ mod tests {
     fn a_map_ties_scopes_to_audiences() {
         let by_audience = map(&[("event", "event.*"), ("file", "file.view")]);
         let grants =
-            Grants::new(&patterns("event.* file.*"), &audiences("event file mail"), Some(&by_audience)).unwrap();
+            Grants::new(&patterns("event.* file.*"), &audiences("event file mail"), Some(&by_audience))
+                .unwrap();
         assert!(grants.allows_scope("event.view", "event"));
         assert!(!grants.allows_scope("file.view", "event"));
         assert!(!grants.allows_scope("file.create", "file"));
@@ -141,9 +147,11 @@ mod tests {
 
     #[test]
     fn a_map_cannot_widen_a_client() {
-        let wider = Grants::new(&patterns("event.view"), &audiences("event"), Some(&map(&[("event", "event.*")])));
+        let wider =
+            Grants::new(&patterns("event.view"), &audiences("event"), Some(&map(&[("event", "event.*")])));
         assert!(matches!(wider, Err(InvalidGrants::WiderThanScope(..))));
-        let unknown = Grants::new(&patterns("event.*"), &audiences("event"), Some(&map(&[("file", "event.*")])));
+        let unknown =
+            Grants::new(&patterns("event.*"), &audiences("event"), Some(&map(&[("file", "event.*")])));
         assert!(matches!(unknown, Err(InvalidGrants::UnknownAudience(_))));
     }
 

@@ -30,7 +30,12 @@ pub enum InvalidName {
     TooMany(&'static str, usize),
 }
 
-fn check(what: &'static str, text: &str, longest: usize, allowed: fn(char) -> bool) -> Result<(), InvalidName> {
+fn check(
+    what: &'static str,
+    text: &str,
+    longest: usize,
+    allowed: fn(char) -> bool,
+) -> Result<(), InvalidName> {
     if text.is_empty() {
         return Err(InvalidName::Empty(what));
     }

@@ -121,7 +121,9 @@ pub fn is_well_formed_slow_hash(phc: &str) -> bool {
     let parsed = argon2::PasswordHash::new(phc);
     let params = parsed.ok().filter(|hash| hash.hash.is_some()).and_then(|hash| Params::try_from(&hash).ok());
     params.is_some_and(|params| {
-        params.m_cost() == Params::DEFAULT.m_cost() && params.t_cost() == Params::DEFAULT.t_cost() && params.p_cost() == 1
+        params.m_cost() == Params::DEFAULT.m_cost()
+            && params.t_cost() == Params::DEFAULT.t_cost()
+            && params.p_cost() == 1
     })
 }
 
@@ -170,7 +172,9 @@ fn is_generated(prefix: &str, text: &str) -> bool {
     text.len() == prefix.len() + RANDOM_LENGTH + CHECKSUM_LENGTH
         && text.starts_with(prefix)
         && text.is_ascii()
-        && text.split_at_checked(text.len() - CHECKSUM_LENGTH).is_some_and(|(body, sum)| checksum(body) == sum)
+        && text
+            .split_at_checked(text.len() - CHECKSUM_LENGTH)
+            .is_some_and(|(body, sum)| checksum(body) == sum)
 }
 
 /// Lets a scanner tell a leaked secret from a look-alike without asking anybody: the first 6 base64url characters of
@@ -208,13 +212,16 @@ mod tests {
     #[test]
     fn a_chosen_secret_is_hashed_slowly_and_with_salt() {
         let secret = ClientSecret::chosen("correct horse battery").unwrap();
-        let (SecretHash::Argon2id(a), SecretHash::Argon2id(b)) = (secret.hash().unwrap(), secret.hash().unwrap())
+        let (SecretHash::Argon2id(a), SecretHash::Argon2id(b)) =
+            (secret.hash().unwrap(), secret.hash().unwrap())
         else {
             panic!("a chosen secret needs a slow hash");
         };
         assert_ne!(a, b);
         assert!(a.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{a}");
-        assert!(slow_hash_matches(&a, "correct horse battery") && !slow_hash_matches(&a, "correct horse batterx"));
+        assert!(
+            slow_hash_matches(&a, "correct horse battery") && !slow_hash_matches(&a, "correct horse batterx")
+        );
     }
 
     #[test]

@@ -55,7 +55,9 @@ mod tests {
 
     #[test]
     fn reads_what_people_and_supertokens_write() {
-        for (text, secs) in [("90s", 90), ("15m", 900), ("25h", 90_000), ("90d", 7_776_000), ("4h0m0s", 14_400)] {
+        for (text, secs) in
+            [("90s", 90), ("15m", 900), ("25h", 90_000), ("90d", 7_776_000), ("4h0m0s", 14_400)]
+        {
             assert_eq!(Span::parse(text).map(Span::secs), Ok(secs), "{text}");
         }
         for wrong in ["", "15", "m", "-15m", "15 parsecs", "1.5h", "15m!"] {

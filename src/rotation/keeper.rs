@@ -169,7 +169,11 @@ pub fn open(
     }
     let (commands, received) = mpsc::channel();
     let shared = Arc::new(Shared {
-        published: ArcSwap::from_pointee(Published::new(&opened.ring, Arc::clone(&opened.minter), &settings.policy)),
+        published: ArcSwap::from_pointee(Published::new(
+            &opened.ring,
+            Arc::clone(&opened.minter),
+            &settings.policy,
+        )),
         gate,
         settings: ArcSwap::from_pointee(settings),
         moment: Mutex::new(opened.clock.moment()),
@@ -276,7 +280,9 @@ impl Thread {
 
     fn note_outcome(&mut self, ticked: &Result<(), RotationError>) {
         match ticked {
-            Err(error) if !self.failing => tracing::error!(%error, "keys cannot be kept up to date; trying again"),
+            Err(error) if !self.failing => {
+                tracing::error!(%error, "keys cannot be kept up to date; trying again")
+            }
             Ok(()) if self.failing => tracing::info!("keys are kept up to date again"),
             _ => {}
         }
@@ -303,7 +309,9 @@ impl Thread {
         if jump.abs() > TOLERATED_JUMP {
             let jumped = Span(Duration::from_millis(jump.unsigned_abs()));
             let direction = if jump > 0 { "ahead" } else { "back" };
-            tracing::warn!("the clock was set {direction} by {jumped}; waiting times of keys are not affected");
+            tracing::warn!(
+                "the clock was set {direction} by {jumped}; waiting times of keys are not affected"
+            );
         }
         // A jump ahead is trusted when it is written down, and that is done when somebody wants to sign. A jump back
         // lets the clock run within what is written down already.
@@ -355,7 +363,8 @@ impl Thread {
 
     fn heartbeat(&mut self) -> Result<(), RotationError> {
         let (now, reading) = (self.now(), self.trusted_clock().last());
-        let since = reading.steady.saturating_sub(self.saved.steady).max(reading.wall.millis_since(self.saved.wall));
+        let since =
+            reading.steady.saturating_sub(self.saved.steady).max(reading.wall.millis_since(self.saved.wall));
         // Small steps of the clock, each of them tolerated, must not add up to more than a restart allows for.
         if since < HEARTBEAT && gate::jump(self.saved, reading) <= TOLERATED_JUMP {
             return Ok(());
@@ -444,7 +453,9 @@ impl Thread {
             // A step takes as long as the disk does: what is stamped after it happened after it.
             self.look_at_clock();
             let now = self.now();
-            let Some(step) = self.ring.due(&self.settings.policy, now, self.rotation_asked) else { return Ok(()) };
+            let Some(step) = self.ring.due(&self.settings.policy, now, self.rotation_asked) else {
+                return Ok(());
+            };
             let settings = self.settings;
             let fresh = match step {
                 Transition::AddStandby | Transition::Promote => Some(Fresh::make(&self.master)?),
@@ -478,7 +489,8 @@ impl Thread {
     ) -> Result<(), RotationError> {
         self.unknown = true;
         let clock = self.trusted_clock();
-        let changed = keyring_file::change(&self.store, &self.master, &clock, Some(self.minter.kid()), decide);
+        let changed =
+            keyring_file::change(&self.store, &self.master, &clock, Some(self.minter.kid()), decide);
         let (ring, minter) = match changed {
             Err(refused @ RotationError::Revoke(_)) => {
                 self.unknown = false;
@@ -535,7 +547,8 @@ impl Thread {
     fn close(&mut self) {
         self.look_at_clock();
         let used = self.directory.take_uses();
-        let saved = self.save_clock().and_then(|()| Ok(self.store.write(|db| clients::save_last_used(db, &used))?));
+        let saved =
+            self.save_clock().and_then(|()| Ok(self.store.write(|db| clients::save_last_used(db, &used))?));
         if let Err(error) = saved {
             tracing::error!(%error, "the last use of secrets could not be saved");
         }
@@ -554,7 +567,8 @@ pub fn in_words(wait: Option<i64>) -> String {
         rest %= length;
         (count, unit)
     });
-    let parts: Vec<_> = parts.skip_while(|(count, _)| *count == 0).take(2).filter(|(count, _)| *count > 0).collect();
+    let parts: Vec<_> =
+        parts.skip_while(|(count, _)| *count == 0).take(2).filter(|(count, _)| *count > 0).collect();
     match parts.as_slice() {
         [] => "0s".into(),
         parts => parts.iter().map(|(count, unit)| format!("{count}{unit}")).collect::<Vec<_>>().join(" "),

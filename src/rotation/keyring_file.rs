@@ -102,10 +102,13 @@ pub fn open(
     let last = clock.last();
     let jump = gate::jump(last, reading);
     let jump = if jump > TOLERATED_JUMP { jump } else { 0 };
-    let since = if last.boot == reading.boot { reading.steady.saturating_sub(last.steady).max(0) } else { HEARTBEAT };
-    let signed_until = UnixTime::from_millis(last.wall.millis().saturating_add(since).saturating_add(TOLERATED_JUMP));
+    let since =
+        if last.boot == reading.boot { reading.steady.saturating_sub(last.steady).max(0) } else { HEARTBEAT };
+    let signed_until =
+        UnixTime::from_millis(last.wall.millis().saturating_add(since).saturating_add(TOLERATED_JUMP));
     clock.observe(reading);
-    let trusted = Reading { wall: UnixTime::from_millis(reading.wall.millis().saturating_sub(jump)), ..reading };
+    let trusted =
+        Reading { wall: UnixTime::from_millis(reading.wall.millis().saturating_sub(jump)), ..reading };
     let stored = AttestedClock::resume(clock.moment().attested, trusted);
     let (ring, minter) = change(store, master, &stored, None, |ring, _, _| {
         ring.allow_lifetime(settings.lifetime);
@@ -150,7 +153,11 @@ pub fn read(
 ) -> Result<(KeyRing, Option<Arc<Minter>>), RotationError> {
     let (ring, sealed) = store.read(|db| {
         let ring = keys::ring(db)?;
-        let sealed = ring.as_ref().and_then(KeyRing::active).map(|active| keys::sealed(db, &active.kid)).transpose()?;
+        let sealed = ring
+            .as_ref()
+            .and_then(KeyRing::active)
+            .map(|active| keys::sealed(db, &active.kid))
+            .transpose()?;
         Ok((ring, sealed.flatten()))
     })?;
     let ring = ring.ok_or(RotationError::NoKeys)?;

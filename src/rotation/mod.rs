@@ -44,7 +44,9 @@ pub enum RotationError {
     )]
     WrongMasterKey,
     /// The private half of a key that has to sign is not there.
-    #[error("the database holds no private half for the signing key {0}; restore a backup, or revoke the key")]
+    #[error(
+        "the database holds no private half for the signing key {0}; restore a backup, or revoke the key"
+    )]
     NoPrivateHalf(String),
     /// There are no keys in the file.
     #[error("the database holds no signing keys: no server was started on it yet")]

@@ -46,7 +46,10 @@ impl Published {
         Self {
             minter,
             longest_lifetime: ring.active().map_or(Duration::ZERO, |key| key.longest_lifetime),
-            verifier: Verifier::new(verify::Policy { leeway: policy.clock_skew, ..verify::Policy::default() }, &set),
+            verifier: Verifier::new(
+                verify::Policy { leeway: policy.clock_skew, ..verify::Policy::default() },
+                &set,
+            ),
             jwks_with_status: jwks.replacen('{', r#"{"status":"OK","#, 1).into(),
             jwks: jwks.into(),
             etag: format!("\"{etag}\""),

@@ -48,7 +48,8 @@ pub fn since(db: &Connection, seq: i64) -> Result<Changes> {
     if newest < seq || (newest > seq && oldest.is_none_or(|oldest| oldest > seq + 1)) {
         return Ok(Changes::Everything);
     }
-    let mut statement = snapshot.prepare_cached("SELECT DISTINCT kind, id FROM changes WHERE seq > ?1 AND seq <= ?2")?;
+    let mut statement =
+        snapshot.prepare_cached("SELECT DISTINCT kind, id FROM changes WHERE seq > ?1 AND seq <= ?2")?;
     let rows = statement.query_map([seq, newest], |row| {
         let (kind, id): (String, String) = (row.get(0)?, row.get(1)?);
         Ok(match kind.as_str() {

@@ -45,7 +45,8 @@ pub struct IssuingRow<'a> {
     pub tokens_revoked_at: Option<UnixTime>,
 }
 
-const COLUMNS: &str = "id, name, enabled, scope, audience, audience_scopes, token_lifetime, extra, created_at, updated_at";
+const COLUMNS: &str =
+    "id, name, enabled, scope, audience, audience_scopes, token_lifetime, extra, created_at, updated_at";
 
 /// Adds a client. Answers `false`, and changes nothing, when the id is taken.
 ///
@@ -167,7 +168,8 @@ pub fn revoke_tokens(db: &Connection, id: &str, now: UnixTime) -> Result<bool> {
 /// # Errors
 /// [`StoreError`] when the file cannot be read.
 pub fn longest_lifetime(db: &Connection) -> Result<Option<Duration>> {
-    let longest: Option<u64> = db.query_row("SELECT max(token_lifetime) FROM clients", [], |row| row.get(0))?;
+    let longest: Option<u64> =
+        db.query_row("SELECT max(token_lifetime) FROM clients", [], |row| row.get(0))?;
     Ok(longest.map(Duration::from_millis))
 }
 
@@ -201,7 +203,7 @@ pub fn secrets(db: &Connection, client_id: &str) -> Result<Vec<StoredSecret>> {
     let mut statement = db.prepare_cached(
         "SELECT id, kind, hash, created_at, expires_at, last_used_at FROM client_secrets WHERE client_id = ?1 ORDER BY id",
     )?;
-    let rows = statement.query_map([client_id], |row| secret(row))?;
+    let rows = statement.query_map([client_id], secret)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -247,7 +249,8 @@ pub fn for_issuing(
     mut load: impl FnMut(&IssuingRow<'_>, Vec<StoredSecret>) -> Result<()>,
 ) -> Result<()> {
     const QUERY: &str = "SELECT id, enabled, scope, audience, audience_scopes, token_lifetime, tokens_revoked_at FROM clients";
-    const SECRETS: &str = "SELECT id, kind, hash, created_at, expires_at, last_used_at, client_id FROM client_secrets";
+    const SECRETS: &str =
+        "SELECT id, kind, hash, created_at, expires_at, last_used_at, client_id FROM client_secrets";
     let snapshot = db.unchecked_transaction()?;
     // Both in the order of client ids, so that one pass over each is enough.
     let (mut clients, mut all_secrets) = match id {
@@ -295,7 +298,8 @@ pub fn for_issuing(
 pub fn parse_audience_scopes(json: &str) -> Result<AudienceScopes> {
     let map: BTreeMap<String, Vec<String>> = serde_json::from_str(json).map_err(corrupt)?;
     let entry = |(audience, scopes): (String, Vec<String>)| {
-        let scopes = scopes.iter().map(|scope| ScopePattern::parse(scope)).collect::<std::result::Result<_, _>>();
+        let scopes =
+            scopes.iter().map(|scope| ScopePattern::parse(scope)).collect::<std::result::Result<_, _>>();
         Ok((Audience::parse(&audience).map_err(corrupt)?, scopes.map_err(corrupt)?))
     };
     map.into_iter().map(entry).collect()

@@ -35,7 +35,8 @@ pub enum KeyRequest {
 /// # Errors
 /// [`StoreError`] when the file cannot be read.
 pub fn issuer(db: &Connection) -> Result<Option<Issuer>> {
-    let query = "SELECT master_check, attested, clock_wall, clock_steady, clock_boot, rotation_asked FROM issuer";
+    let query =
+        "SELECT master_check, attested, clock_wall, clock_steady, clock_boot, rotation_asked FROM issuer";
     let row = db.query_row(query, [], |row| {
         let reading = Reading {
             wall: UnixTime::from_millis(row.get(2)?),
@@ -71,8 +72,10 @@ pub fn create_issuer(db: &Connection, master_check: &[u8], clock: &AttestedClock
 /// [`StoreError`] when the file cannot be written.
 pub fn save_clock(db: &Connection, clock: &AttestedClock) -> Result<()> {
     let last = clock.last();
-    db.prepare_cached("UPDATE issuer SET attested = ?1, clock_wall = ?2, clock_steady = ?3, clock_boot = ?4")?
-        .execute(params![clock.moment().attested.millis(), last.wall.millis(), last.steady, last.boot.0])?;
+    db.prepare_cached(
+        "UPDATE issuer SET attested = ?1, clock_wall = ?2, clock_steady = ?3, clock_boot = ?4",
+    )?
+    .execute(params![clock.moment().attested.millis(), last.wall.millis(), last.steady, last.boot.0])?;
     Ok(())
 }
 
@@ -189,8 +192,10 @@ pub fn save_ring(db: &Connection, ring: &KeyRing, fresh: &[Sealed]) -> Result<()
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
 pub fn allow_lifetime(db: &Connection, lifetime: Duration) -> Result<()> {
-    db.prepare_cached("UPDATE signing_keys SET longest_lifetime = ?1 WHERE sealed IS NOT NULL AND longest_lifetime < ?1")?
-        .execute([millis(lifetime)])?;
+    db.prepare_cached(
+        "UPDATE signing_keys SET longest_lifetime = ?1 WHERE sealed IS NOT NULL AND longest_lifetime < ?1",
+    )?
+    .execute([millis(lifetime)])?;
     Ok(())
 }
 
@@ -203,7 +208,10 @@ pub fn ask(db: &Connection, request: &KeyRequest, now: UnixTime) -> Result<()> {
         KeyRequest::Rotate => ("rotate", None),
         KeyRequest::Revoke(kid) => ("revoke", Some(kid.as_str())),
     };
-    db.execute("INSERT INTO key_requests (kind, kid, asked_at) VALUES (?1, ?2, ?3)", params![kind, kid, now.millis()])?;
+    db.execute(
+        "INSERT INTO key_requests (kind, kid, asked_at) VALUES (?1, ?2, ?3)",
+        params![kind, kid, now.millis()],
+    )?;
     Ok(())
 }
 

@@ -81,7 +81,13 @@ impl Store {
         let writer = schema::open_writer(path)?;
         let reader = schema::open_reader(path)?;
         let path = path.to_owned();
-        Ok(Self { path, writer: Mutex::new(Some(writer)), reader: Mutex::new(Some(reader)), reader_opened: AtomicU64::new(1), _claim: claim })
+        Ok(Self {
+            path,
+            writer: Mutex::new(Some(writer)),
+            reader: Mutex::new(Some(reader)),
+            reader_opened: AtomicU64::new(1),
+            _claim: claim,
+        })
     }
 
     /// Where the file is.
@@ -126,7 +132,7 @@ impl Store {
         };
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| StoreError::Unavailable(error).into())?;
+            .map_err(StoreError::Unavailable)?;
         let value = match change(&transaction) {
             Ok(value) => value,
             Err(error) => {

@@ -17,7 +17,9 @@ const APPLICATION_ID: i32 = 0x6d32_6d74;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file or its folder cannot be used.
-    #[error("cannot open the database {path}: {reason}. Check that the folder exists and that this user may write there")]
+    #[error(
+        "cannot open the database {path}: {reason}. Check that the folder exists and that this user may write there"
+    )]
     Unusable {
         /// The database file.
         path: PathBuf,
@@ -37,7 +39,9 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Written by a later version.
-    #[error("{path} was written by a newer m2mint (schema {found}; this one knows up to {known}). Install that version again")]
+    #[error(
+        "{path} was written by a newer m2mint (schema {found}; this one knows up to {known}). Install that version again"
+    )]
     Newer {
         /// The database file.
         path: PathBuf,
@@ -53,7 +57,9 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// There is nothing to work on.
-    #[error("there is no database at {path}. Start `m2mint serve` once to make it, or name another with --database")]
+    #[error(
+        "there is no database at {path}. Start `m2mint serve` once to make it, or name another with --database"
+    )]
     Missing {
         /// The database file.
         path: PathBuf,
@@ -107,11 +113,13 @@ pub fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path: path.to_owned() },
         _ => OpenError::unusable(path, error),
     };
-    let mut db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(explain)?;
+    let mut db =
+        Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(explain)?;
     db.busy_timeout(Duration::from_secs(10)).map_err(explain)?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(explain)?;
     let application: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(explain)?;
-    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(explain)?;
+    let tables: i64 =
+        db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(explain)?;
     if application != APPLICATION_ID && (application != 0 || version != 0 || tables != 0) {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }

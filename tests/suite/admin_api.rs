@@ -9,13 +9,32 @@ use crate::support::token::claims;
 use crate::support::{ADMIN_KEY, Server, get};
 
 const FIELDS: [&str; 26] = [
-    "clientId", "clientName", "scope", "redirectUris", "enableRefreshTokenRotation",
-    "authorizationCodeGrantAccessTokenLifespan", "authorizationCodeGrantIdTokenLifespan",
-    "authorizationCodeGrantRefreshTokenLifespan", "clientCredentialsGrantAccessTokenLifespan",
-    "implicitGrantAccessTokenLifespan", "implicitGrantIdTokenLifespan", "refreshTokenGrantAccessTokenLifespan",
-    "refreshTokenGrantIdTokenLifespan", "refreshTokenGrantRefreshTokenLifespan", "tokenEndpointAuthMethod", "clientUri",
-    "allowedCorsOrigins", "audience", "grantTypes", "responseTypes", "logoUri", "policyUri", "tosUri", "createdAt",
-    "updatedAt", "metadata",
+    "clientId",
+    "clientName",
+    "scope",
+    "redirectUris",
+    "enableRefreshTokenRotation",
+    "authorizationCodeGrantAccessTokenLifespan",
+    "authorizationCodeGrantIdTokenLifespan",
+    "authorizationCodeGrantRefreshTokenLifespan",
+    "clientCredentialsGrantAccessTokenLifespan",
+    "implicitGrantAccessTokenLifespan",
+    "implicitGrantIdTokenLifespan",
+    "refreshTokenGrantAccessTokenLifespan",
+    "refreshTokenGrantIdTokenLifespan",
+    "refreshTokenGrantRefreshTokenLifespan",
+    "tokenEndpointAuthMethod",
+    "clientUri",
+    "allowedCorsOrigins",
+    "audience",
+    "grantTypes",
+    "responseTypes",
+    "logoUri",
+    "policyUri",
+    "tosUri",
+    "createdAt",
+    "updatedAt",
+    "metadata",
 ];
 
 fn names(json: &Value) -> BTreeSet<&str> {
@@ -47,18 +66,27 @@ fn every_call_needs_the_admin_key() {
         ];
         for headers in wrong_keys {
             let answer = call(method, &server.endpoint(path), headers, b"{}");
-            assert_eq!((answer.status, &*answer.body), (401, "Invalid API key"), "{method} {path} {headers:?}");
+            assert_eq!(
+                (answer.status, &*answer.body),
+                (401, "Invalid API key"),
+                "{method} {path} {headers:?}"
+            );
         }
     }
     let bearer = format!("Bearer {ADMIN_KEY}");
-    let answer = call("GET", &server.endpoint("/recipe/oauth/clients/list"), &[("authorization", &bearer)], b"");
+    let answer =
+        call("GET", &server.endpoint("/recipe/oauth/clients/list"), &[("authorization", &bearer)], b"");
     assert_eq!(answer.status, 200);
 }
 
 #[test]
 fn a_list_of_admin_keys_is_accepted() {
     let server = Server::start();
-    let other = m2mint::http::admin::AdminKeys::new(vec![[1; 32], m2mint_keys::crypto::sha256(b"one"), m2mint_keys::crypto::sha256(b"two")]);
+    let other = m2mint::http::admin::AdminKeys::new(vec![
+        [1; 32],
+        m2mint_keys::crypto::sha256(b"one"),
+        m2mint_keys::crypto::sha256(b"two"),
+    ]);
     assert!(other.accepts("one") && other.accepts("two") && !other.accepts("three") && !other.accepts(""));
     drop(server);
 }
@@ -98,7 +126,12 @@ fn an_empty_body_creates_a_client() {
         assert!(made["clientSecret"].as_str().unwrap().starts_with("m2s_"));
         assert_eq!(made["scope"], "offline_access offline openid");
         assert_eq!(made["grantTypes"], json!(["client_credentials"]));
-        for (field, unset) in [("audience", json!([])), ("metadata", json!({})), ("logoUri", json!("")), ("redirectUris", json!(null))] {
+        for (field, unset) in [
+            ("audience", json!([])),
+            ("metadata", json!({})),
+            ("logoUri", json!("")),
+            ("redirectUris", json!(null)),
+        ] {
             assert_eq!(made[field], unset, "{field}");
         }
     }
@@ -108,7 +141,8 @@ fn an_empty_body_creates_a_client() {
 fn a_client_is_read_without_its_secret() {
     let server = Server::start();
     let client = server.task_service();
-    let read = server.admin("GET", &format!("/recipe/oauth/clients?clientId={}", client.id), &Value::Null).json();
+    let read =
+        server.admin("GET", &format!("/recipe/oauth/clients?clientId={}", client.id), &Value::Null).json();
     let mut expected: BTreeSet<_> = FIELDS.into();
     expected.insert("status");
     assert_eq!(names(&read), expected);
@@ -184,17 +218,26 @@ fn a_page_of_clients_leads_to_the_next() {
     let few = server.admin("GET", "/recipe/oauth/clients/list?clientName=few", &Value::Null).json();
     assert_eq!(few["clients"].as_array().unwrap().len(), 4);
     for wrong in ["pageSize=0", "pageSize=501", "pageSize=x", "pageToken=nonsense"] {
-        assert_eq!(server.admin("GET", &format!("/recipe/oauth/clients/list?{wrong}"), &Value::Null).status, 400, "{wrong}");
+        assert_eq!(
+            server.admin("GET", &format!("/recipe/oauth/clients/list?{wrong}"), &Value::Null).status,
+            400,
+            "{wrong}"
+        );
     }
 }
 
 #[test]
 fn an_update_changes_what_is_given_and_leaves_the_rest() {
     let server = Server::start();
-    let client = server.client(&json!({"clientName": "before", "scope": "a b", "audience": ["x"], "metadata": {"k": 1}}));
+    let client = server
+        .client(&json!({"clientName": "before", "scope": "a b", "audience": ["x"], "metadata": {"k": 1}}));
     server.clock.pass(5000);
-    let changed = server.admin("PUT", "/recipe/oauth/clients", &json!({"clientId": client.id, "scope": "a"})).json();
-    assert_eq!((&changed["scope"], &changed["clientName"], &changed["metadata"]), (&json!("a"), &json!("before"), &json!({"k": 1})));
+    let changed =
+        server.admin("PUT", "/recipe/oauth/clients", &json!({"clientId": client.id, "scope": "a"})).json();
+    assert_eq!(
+        (&changed["scope"], &changed["clientName"], &changed["metadata"]),
+        (&json!("a"), &json!("before"), &json!({"k": 1}))
+    );
     assert!(changed.get("clientSecret").is_none());
     assert_ne!(changed["createdAt"], changed["updatedAt"]);
     // As `supertokens-node` does it: the id in the query, too.
@@ -211,10 +254,15 @@ fn a_new_secret_replaces_all() {
     let server = Server::start();
     let client = server.client(&json!({"audience": ["event"], "scope": "event.create"}));
     let token = |secret: &str| {
-        let fields = [("grant_type", "client_credentials"), ("client_id", &*client.id), ("client_secret", secret)];
+        let fields =
+            [("grant_type", "client_credentials"), ("client_id", &*client.id), ("client_secret", secret)];
         crate::support::post_form(&server.token_url(), &fields).status
     };
-    let changed = server.admin("PUT", "/recipe/oauth/clients", &json!({"clientId": client.id, "clientSecret": "new_client_secret"}));
+    let changed = server.admin(
+        "PUT",
+        "/recipe/oauth/clients",
+        &json!({"clientId": client.id, "clientSecret": "new_client_secret"}),
+    );
     assert_eq!(changed.json()["clientSecret"], "new_client_secret");
     assert_eq!((token(&client.secret), token("new_client_secret")), (401, 200));
 }
@@ -223,7 +271,8 @@ fn a_new_secret_replaces_all() {
 fn removing_tells_whether_there_was_anything_to_remove() {
     let server = Server::start();
     let client = server.task_service();
-    let remove = || server.admin("POST", "/recipe/oauth/clients/remove", &json!({"clientId": client.id})).json();
+    let remove =
+        || server.admin("POST", "/recipe/oauth/clients/remove", &json!({"clientId": client.id})).json();
     assert_eq!(remove(), json!({"status": "OK", "didExist": true}));
     assert_eq!(remove(), json!({"status": "OK", "didExist": false}));
 }
@@ -239,13 +288,21 @@ fn what_cannot_be_read_is_refused_by_name() {
         (json!({"clientName": 7}), "Field name 'clientName' is invalid in JSON input"),
         (json!({"metadata": []}), "Field name 'metadata' is invalid in JSON input"),
         (json!({"enabled": "yes"}), "Field name 'enabled' is invalid in JSON input"),
-        (json!({"audienceScopes": {"event": "event.*"}}), "Field name 'audienceScopes' is invalid in JSON input"),
+        (
+            json!({"audienceScopes": {"event": "event.*"}}),
+            "Field name 'audienceScopes' is invalid in JSON input",
+        ),
     ] {
         let answer = server.admin("POST", "/recipe/oauth/clients", &body);
         assert_eq!((answer.status, &*answer.body), (400, text));
     }
     for body in ["{", "[]", "nonsense", r#"{"a":1,,}"#] {
-        let answer = call("POST", &server.endpoint("/recipe/oauth/clients"), &[("api-key", ADMIN_KEY)], body.as_bytes());
+        let answer = call(
+            "POST",
+            &server.endpoint("/recipe/oauth/clients"),
+            &[("api-key", ADMIN_KEY)],
+            body.as_bytes(),
+        );
         assert_eq!(answer.status, 400, "{body}");
         assert!(answer.body.starts_with("Invalid Json Input"), "{answer:?}");
     }
@@ -324,7 +381,10 @@ fn a_token_through_the_core_has_the_issuer_and_the_claims_of_the_caller() {
     let mut wrong = input.clone();
     wrong["client_secret"] = json!("wrong");
     let refused = ask(wrong, json!({})).json();
-    assert_eq!((&refused["status"], &refused["error"], &refused["statusCode"]), (&json!("OAUTH_ERROR"), &json!("invalid_client"), &json!(401)));
+    assert_eq!(
+        (&refused["status"], &refused["error"], &refused["statusCode"]),
+        (&json!("OAUTH_ERROR"), &json!("invalid_client"), &json!(401))
+    );
 
     let mut nested = input.clone();
     nested["scope"] = json!(["event.view"]);
@@ -346,7 +406,12 @@ fn the_core_serves_the_same_keys_with_a_status() {
 #[test]
 fn names_and_metadata_are_kept_as_unicode() {
     let server = Server::start();
-    let client = server.client(&json!({"clientName": "Aufgaben-Dienst \u{1f600}", "metadata": {"\u{fc}": "\u{df}"}}));
-    let read = server.admin("GET", &format!("/recipe/oauth/clients?clientId={}", client.id), &Value::Null).json();
-    assert_eq!((&read["clientName"], &read["metadata"]), (&json!("Aufgaben-Dienst \u{1f600}"), &json!({"\u{fc}": "\u{df}"})));
+    let client =
+        server.client(&json!({"clientName": "Aufgaben-Dienst \u{1f600}", "metadata": {"\u{fc}": "\u{df}"}}));
+    let read =
+        server.admin("GET", &format!("/recipe/oauth/clients?clientId={}", client.id), &Value::Null).json();
+    assert_eq!(
+        (&read["clientName"], &read["metadata"]),
+        (&json!("Aufgaben-Dienst \u{1f600}"), &json!({"\u{fc}": "\u{df}"}))
+    );
 }

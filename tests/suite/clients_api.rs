@@ -93,7 +93,10 @@ fn without_a_map_every_scope_goes_with_every_audience() {
     let server = Server::start();
     let client = server.task_service();
     for (audience, scope) in [("event", "file.view"), ("file", "event.view")] {
-        assert_eq!(Dialect::Form.token(&server, &client, &[("audience", audience), ("scope", scope)]).status, 200);
+        assert_eq!(
+            Dialect::Form.token(&server, &client, &[("audience", audience), ("scope", scope)]).status,
+            200
+        );
     }
 }
 

@@ -12,13 +12,25 @@ fn text(bytes: &[u8]) -> String {
 fn keys_shows_every_key_and_what_comes_next() {
     let server = Process::start();
     let shown = server.verb(&["keys"]);
-    for expected in ["KID", "STATE", "SINCE", "SIGNS UNTIL", "PUBLISHED UNTIL", "LONGEST LIFETIME", "active", "standby", "1h"] {
+    for expected in [
+        "KID",
+        "STATE",
+        "SINCE",
+        "SIGNS UNTIL",
+        "PUBLISHED UNTIL",
+        "LONGEST LIFETIME",
+        "active",
+        "standby",
+        "1h",
+    ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
     assert!(shown.contains("the next rotation comes in"), "{shown}");
     assert_eq!(shown, server.verb(&["keys", "list"]));
     let json = server.verb_json(&["keys", "--json"]);
-    for field in ["kid", "alg", "state", "since", "signs_until", "published_until", "longest_lifetime_seconds"] {
+    for field in
+        ["kid", "alg", "state", "since", "signs_until", "published_until", "longest_lifetime_seconds"]
+    {
         assert!(json["keys"][0].get(field).is_some(), "{field}: {json}");
     }
     assert_eq!(json["next"]["transition"], "rotate");
@@ -30,9 +42,15 @@ fn keys_rotate_rotates_or_says_when() {
     let server = Process::start();
     let before = server.verb_json(&["keys", "--json"]);
     let said = server.verb(&["keys", "rotate"]);
-    assert!(said.starts_with("rotated: ") && said.contains(before["keys"][1]["kid"].as_str().unwrap()), "{said}");
+    assert!(
+        said.starts_with("rotated: ") && said.contains(before["keys"][1]["kid"].as_str().unwrap()),
+        "{said}"
+    );
     let said = server.verb(&["keys", "rotate"]);
-    assert!(said.contains("queued") && said.contains("1d 1h") && said.contains("verifiers may still cache"), "{said}");
+    assert!(
+        said.contains("queued") && said.contains("1d 1h") && said.contains("verifiers may still cache"),
+        "{said}"
+    );
     assert!(server.verb_json(&["keys", "--json"])["next"]["reason"].as_str().unwrap().contains("verifiers"));
 }
 
@@ -49,11 +67,13 @@ fn keys_revoke_takes_a_key_out_at_once_and_the_standby_signs() {
 
     server.verb(&["keys", "revoke", &active, "--yes"]);
     assert!(!server.jwks().contains(&active));
-    let introspected = server.admin("POST", "/recipe/oauth/introspect", &serde_json::json!({"token": token})).json();
+    let introspected =
+        server.admin("POST", "/recipe/oauth/introspect", &serde_json::json!({"token": token})).json();
     assert_eq!(introspected["active"], false);
     assert_ne!(crate::support::token::kid(&server.token(&client)), active);
     let keys = server.verb_json(&["keys", "--json"]);
-    let state = |wanted: &str| keys["keys"].as_array().unwrap().iter().filter(|key| key["state"] == wanted).count();
+    let state =
+        |wanted: &str| keys["keys"].as_array().unwrap().iter().filter(|key| key["state"] == wanted).count();
     assert_eq!((state("active"), state("standby"), state("revoked")), (1, 1, 1), "{keys}");
     for again in [&*active, "no-such-key"] {
         assert_eq!(server.run(&["keys", "revoke", again, "--yes"]).status.code(), Some(3));
@@ -66,7 +86,9 @@ fn what_is_asked_of_keys_without_a_server_happens_before_the_next_one_serves() {
     let client = server.client();
     let active = crate::support::token::kid(&server.token(&client));
     let directory = std::sync::Arc::clone(&server.directory);
-    let run = |arguments: &[&str]| crate::support::process::command(directory.path()).args(arguments).output().unwrap();
+    let run = |arguments: &[&str]| {
+        crate::support::process::command(directory.path()).args(arguments).output().unwrap()
+    };
     server.stop();
     let said = run(&["keys", "revoke", &active, "--yes"]);
     assert!(said.status.success() && text(&said.stdout).contains("no server is running"), "{said:?}");
@@ -79,15 +101,33 @@ fn what_is_asked_of_keys_without_a_server_happens_before_the_next_one_serves() {
 fn clients_made_on_the_command_line_get_tokens_within_a_second() {
     let server = Process::start();
     let made = server.verb_json(&[
-        "clients", "create", "--name", "Task Service", "--scope", "event.* file.view", "--audience", "event", "--audience", "file",
-        "--audience-scopes", "event=event.*", "--audience-scopes", "file=file.view", "--lifetime", "15m", "--json",
+        "clients",
+        "create",
+        "--name",
+        "Task Service",
+        "--scope",
+        "event.* file.view",
+        "--audience",
+        "event",
+        "--audience",
+        "file",
+        "--audience-scopes",
+        "event=event.*",
+        "--audience-scopes",
+        "file=file.view",
+        "--lifetime",
+        "15m",
+        "--json",
     ]);
     let field = |name: &str| made[name].as_str().unwrap().to_owned();
     let client = Client { id: field("clientId"), secret: field("clientSecret") };
     let ask = |audience: &str, scope: &str| {
         let fields = [
-            ("grant_type", "client_credentials"), ("client_id", &*client.id), ("client_secret", &*client.secret),
-            ("audience", audience), ("scope", scope),
+            ("grant_type", "client_credentials"),
+            ("client_id", &*client.id),
+            ("client_secret", &*client.secret),
+            ("audience", audience),
+            ("scope", scope),
         ];
         crate::support::post_form(&server.endpoint("/auth/oauth/token"), &fields)
     };
@@ -119,7 +159,11 @@ fn secrets_come_and_go() {
     server.wait_until("the new secret counts", || server.try_token(&new).is_ok());
     let listed = server.verb_json(&["secrets", "list", &old.id, "--json"]);
     assert_eq!(listed.as_array().unwrap().len(), 2);
-    assert!(!listed.to_string().contains("m2s_") && listed[1]["expiresAt"].is_string() && listed[0]["expiresAt"].is_null());
+    assert!(
+        !listed.to_string().contains("m2s_")
+            && listed[1]["expiresAt"].is_string()
+            && listed[0]["expiresAt"].is_null()
+    );
     let first = listed[0]["id"].to_string();
     assert_eq!(server.run(&["secrets", "remove", &old.id, &first]).status.code(), Some(3));
     server.verb(&["secrets", "remove", &old.id, &first, "--yes"]);
@@ -153,7 +197,8 @@ fn a_rotation_by_signal_is_seen_by_the_command_line() {
 #[test]
 fn help_and_version_fit_a_screen() {
     let directory = tempfile::tempdir().unwrap();
-    for arguments in [&["--help"][..], &["clients", "create", "--help"], &["keys", "--help"], &["--version"]] {
+    for arguments in [&["--help"][..], &["clients", "create", "--help"], &["keys", "--help"], &["--version"]]
+    {
         let output = crate::support::process::command(directory.path()).args(arguments).output().unwrap();
         assert!(output.status.success());
         let lines = text(&output.stdout).lines().count();
@@ -164,7 +209,8 @@ fn help_and_version_fit_a_screen() {
 #[test]
 fn verbs_without_a_database_say_how_to_get_one() {
     let directory = tempfile::tempdir().unwrap();
-    for arguments in [&["keys"][..], &["clients", "list"], &["secrets", "list", "x"], &["backup", "copy.db"]] {
+    for arguments in [&["keys"][..], &["clients", "list"], &["secrets", "list", "x"], &["backup", "copy.db"]]
+    {
         let output = crate::support::process::command(directory.path()).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(text(&output.stderr).contains("m2mint serve"), "{}", text(&output.stderr));

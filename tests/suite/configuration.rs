@@ -23,11 +23,20 @@ fn with_file(content: &str) -> TempDir {
 
 #[test]
 fn flags_win_over_environment_over_file_over_defaults_and_show_says_which() {
-    let directory = with_file("listen = \"127.0.0.1:1001\"\ntoken.lifetime = \"10m\"\n[rotation]\nevery = \"40d\"\n");
+    let directory =
+        with_file("listen = \"127.0.0.1:1001\"\ntoken.lifetime = \"10m\"\n[rotation]\nevery = \"40d\"\n");
     let environment = [("M2MINT_LISTEN", "127.0.0.1:1002"), ("M2MINT_ROTATION__EVERY", "50d")];
     let output = run(directory.path(), &environment, &["--listen", "127.0.0.1:1003", "config", "show"]);
     let shown = text(&output.stdout);
-    let line = |key: &str| shown.lines().find(|line| line.starts_with(key)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = |key: &str| {
+        shown
+            .lines()
+            .find(|line| line.starts_with(key))
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     assert_eq!(line("listen"), "listen 127.0.0.1:1003 --listen");
     assert_eq!(line("rotation.every"), "rotation.every 50d M2MINT_ROTATION__EVERY");
     assert_eq!(line("token.lifetime"), "token.lifetime 10m m2mint.toml");
@@ -54,7 +63,11 @@ fn check_reports_every_problem_at_once() {
         "listen = 3567\nlisten_adress = \"x\"\napi_key = \"short-secret\"\nbase_path = \"auth\"\nissuer = \"https://x.example/\"\n\
          workers = 0\nlog = \"m2mint=loud\"\n[token]\nlifetime = \"30h\"\nlifetme = \"1h\"\n[rotation]\npropagation = \"0s\"\nevery = \"soon\"\n",
     );
-    let output = run(directory.path(), &[("M2MINT_TOKEN__DEFAULT_SCOPE", "some"), ("M2MINT_LISTN", "x")], &["config", "check"]);
+    let output = run(
+        directory.path(),
+        &[("M2MINT_TOKEN__DEFAULT_SCOPE", "some"), ("M2MINT_LISTN", "x")],
+        &["config", "check"],
+    );
     assert_eq!(output.status.code(), Some(1));
     let problems = text(&output.stderr);
     for expected in [
@@ -101,7 +114,8 @@ fn a_named_file_must_be_there() {
 fn secrets_are_not_taken_from_the_command_line() {
     let directory = tempfile::tempdir().unwrap();
     for key in ["api_key", "master_key"] {
-        let output = run(directory.path(), &[], &["--set", &format!("{key}=0123456789abcdef"), "config", "check"]);
+        let output =
+            run(directory.path(), &[], &["--set", &format!("{key}=0123456789abcdef"), "config", "check"]);
         assert_eq!(output.status.code(), Some(1), "{key}");
         assert!(text(&output.stderr).contains("command line"), "{key}");
         assert!(!text(&output.stderr).contains("0123456789abcdef"), "{key}");
@@ -111,7 +125,9 @@ fn secrets_are_not_taken_from_the_command_line() {
 #[test]
 fn an_issuer_without_https_needs_a_loopback_address_or_consent() {
     let directory = tempfile::tempdir().unwrap();
-    let check = |arguments: &[&str]| run(directory.path(), &[], &[arguments, &["config", "check"]].concat()).status.success();
+    let check = |arguments: &[&str]| {
+        run(directory.path(), &[], &[arguments, &["config", "check"]].concat()).status.success()
+    };
     assert!(check(&["--listen", "127.0.0.1:1"]));
     assert!(check(&["--listen", "[::1]:1"]));
     assert!(!check(&["--listen", "192.0.2.1:1"]));

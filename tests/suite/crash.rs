@@ -42,12 +42,18 @@ fn killed_in_fifty_rotations_the_file_stays_whole() {
         let jwks = server.jwks();
         assert_eq!(in_state("active").len(), 1, "round {round}: {keys}");
         assert_eq!(in_state("standby").len(), 1, "round {round}: {keys}");
-        assert!(jwks.contains(&in_state("standby")[0]) && jwks.contains(&in_state("active")[0]), "round {round}");
+        assert!(
+            jwks.contains(&in_state("standby")[0]) && jwks.contains(&in_state("active")[0]),
+            "round {round}"
+        );
         assert!(jwks.matches("\"kid\"").count() <= 4, "round {round}: {jwks}");
         active.extend(in_state("active"));
         tokens.retain(|token| claims(token)["exp"].as_i64().unwrap() > now().secs());
         for token in &tokens {
-            assert!(verify(token, &jwks, now()).is_ok() || claims(token)["exp"].as_i64().unwrap() <= now().secs(), "round {round}");
+            assert!(
+                verify(token, &jwks, now()).is_ok() || claims(token)["exp"].as_i64().unwrap() <= now().secs(),
+                "round {round}"
+            );
         }
         tokens.extend((0..5).map(|_| server.token(client)));
         server.signal(Signal::USR1);

@@ -25,8 +25,10 @@ impl PrivateHalf {
     /// Opens the sealed private half of the active key, as the master key allows.
     fn of_active_key(directory: &Path) -> Self {
         let file = rusqlite::Connection::open(directory.join("m2mint.db")).unwrap();
-        let query = "SELECT kid, sealed FROM signing_keys WHERE promoted_at IS NOT NULL AND sealed IS NOT NULL";
-        let (kid, sealed): (String, Vec<u8>) = file.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let query =
+            "SELECT kid, sealed FROM signing_keys WHERE promoted_at IS NOT NULL AND sealed IS NOT NULL";
+        let (kid, sealed): (String, Vec<u8>) =
+            file.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         let master = std::fs::read_to_string(directory.join("m2mint.db.key")).unwrap();
         let master = URL_SAFE_NO_PAD.decode(master.trim()).unwrap();
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &master).unwrap());
@@ -46,7 +48,10 @@ impl PrivateHalf {
         vec![
             ("seed", self.seed.clone()),
             ("seed in base64", URL_SAFE_NO_PAD.encode(&self.seed).into_bytes()),
-            ("seed in hexadecimal", self.seed.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes()),
+            (
+                "seed in hexadecimal",
+                self.seed.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
+            ),
             ("hashed seed", self.expanded[..32].to_vec()),
             ("scalar", scalar),
             ("prefix", self.expanded[32..].to_vec()),
@@ -65,7 +70,11 @@ impl PrivateHalf {
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     let first = wanted[0];
-    bytes.iter().enumerate().filter(|(_, byte)| **byte == first).any(|(at, _)| bytes[at..].starts_with(wanted))
+    bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == first)
+        .any(|(at, _)| bytes[at..].starts_with(wanted))
 }
 
 /// What a core dump would hold: every readable page of the process.
@@ -102,7 +111,11 @@ fn a_retired_private_half_is_found_nowhere() {
     server.signal(Signal::USR1);
     server.wait_until("the old key is retired", || {
         let keys = server.verb_json(&["keys", "--json"]);
-        keys["keys"].as_array().unwrap().iter().any(|key| key["kid"] == private.kid && key["state"] == "retired")
+        keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|key| key["kid"] == private.kid && key["state"] == "retired")
     });
     assert!(tokens.iter().all(|token| crate::support::token::kid(token) == private.kid));
     server.verb(&["backup", "copy.db"]);

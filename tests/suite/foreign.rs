@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use oauth2::basic::BasicClient;
-use oauth2::{AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, Scope, TokenResponse as _, TokenUrl};
+use oauth2::{
+    AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, Scope, TokenResponse as _, TokenUrl,
+};
 use serde_json::Value;
 
 use crate::support::{Client, Process, call};
@@ -33,11 +35,14 @@ fn jsonwebtoken_verifies_our_tokens_and_refuses_others() {
     assert!(check(&token, &server.jwks(), "file").is_err());
     let at = token.len() - 10;
     let flipped = if &token[at..=at] == "A" { "B" } else { "A" };
-    assert!(check(&format!("{}{flipped}{}", &token[..at], &token[at + 1..]), &server.jwks(), "event").is_err());
+    assert!(
+        check(&format!("{}{flipped}{}", &token[..at], &token[at + 1..]), &server.jwks(), "event").is_err()
+    );
 }
 
 fn send(request: HttpRequest) -> Result<HttpResponse, ureq::Error> {
-    let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    let headers: Vec<_> =
+        request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
     let answer = call(request.method().as_str(), &request.uri().to_string(), &headers, request.body());
     let mut response = HttpResponse::new(answer.body.into_bytes());
     *response.status_mut() = oauth2::http::StatusCode::from_u16(answer.status).unwrap();

@@ -31,7 +31,10 @@ fn an_active_token_is_described_by_all_its_claims() {
     let token = server.token(&client);
     let told = introspect(&server, &client, &token);
     let mut expected = json!({"active": true, "token_type": "Bearer"});
-    expected.as_object_mut().unwrap().extend(crate::support::token::claims(&token).as_object().unwrap().clone());
+    expected
+        .as_object_mut()
+        .unwrap()
+        .extend(crate::support::token::claims(&token).as_object().unwrap().clone());
     assert_eq!(told, expected);
 }
 
@@ -182,7 +185,10 @@ fn the_core_revokes_by_admin_key_with_or_without_credentials() {
     assert_eq!(revoke(body.clone())["error"], "invalid_client");
     let header = basic(&client.id, &client.secret);
     assert!(server.is_active(&tokens[2]));
-    assert_eq!(revoke(json!({"token": tokens[2], "client_id": other.id, "client_secret": other.secret}))["status"], "OAUTH_ERROR");
+    assert_eq!(
+        revoke(json!({"token": tokens[2], "client_id": other.id, "client_secret": other.secret}))["status"],
+        "OAUTH_ERROR"
+    );
     assert_eq!(revoke(json!({"token": tokens[2], "authorizationHeader": header})), json!({"status": "OK"}));
     assert!(tokens.iter().all(|token| !server.is_active(token)));
 }
@@ -192,8 +198,13 @@ fn the_core_introspects_for_a_scope() {
     let server = Server::start();
     let client = server.task_service();
     let token = server.token(&client);
-    let ask = |scope: &str| server.admin("POST", "/recipe/oauth/introspect", &json!({"token": token, "scope": scope})).json();
-    assert_eq!((&ask("event.create")["active"], &ask("event.create")["status"]), (&json!(true), &json!("OK")));
+    let ask = |scope: &str| {
+        server.admin("POST", "/recipe/oauth/introspect", &json!({"token": token, "scope": scope})).json()
+    };
+    assert_eq!(
+        (&ask("event.create")["active"], &ask("event.create")["status"]),
+        (&json!(true), &json!("OK"))
+    );
     assert_eq!(ask("event.view"), json!({"status": "OK", "active": false}));
     assert_eq!(ask("")["active"], true);
 }

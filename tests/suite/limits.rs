@@ -20,7 +20,11 @@ fn discovery_follows_from_the_configured_issuer_alone() {
         "/auth/.well-known/openid-configuration",
         "/auth/.well-known/oauth-authorization-server",
     ] {
-        let headers = [("host", "evil.example.com"), ("x-forwarded-host", "evil.example.com"), ("x-forwarded-proto", "gopher")];
+        let headers = [
+            ("host", "evil.example.com"),
+            ("x-forwarded-host", "evil.example.com"),
+            ("x-forwarded-proto", "gopher"),
+        ];
         let answer = call("GET", &server.endpoint(path), &headers, b"");
         assert_eq!(answer.status, 200, "{path}");
         let json = answer.json();
@@ -46,7 +50,12 @@ fn the_base_path_can_be_changed() {
 #[test]
 fn a_request_id_is_taken_over_when_it_is_plain() {
     let server = Server::start();
-    let with = |id: &str| call("GET", &server.endpoint("/hello"), &[("x-request-id", id)], b"").header("x-request-id").unwrap().to_owned();
+    let with = |id: &str| {
+        call("GET", &server.endpoint("/hello"), &[("x-request-id", id)], b"")
+            .header("x-request-id")
+            .unwrap()
+            .to_owned()
+    };
     assert_eq!(with("proxy-1:abc_2.3"), "proxy-1:abc_2.3");
     for odd in ["has space", "quote\"", &"x".repeat(65)] {
         assert_eq!(with(odd).len(), 16, "{odd}");

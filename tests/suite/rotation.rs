@@ -105,7 +105,11 @@ fn a_key_is_kept_as_long_as_the_longest_lifetime_that_it_ever_signed() {
 
 #[test]
 fn at_most_four_keys_are_published() {
-    let server = Server::with(&[("rotation.propagation", "1s"), ("rotation.every", "never"), ("token.lifetime", "24h")]);
+    let server = Server::with(&[
+        ("rotation.propagation", "1s"),
+        ("rotation.every", "never"),
+        ("token.lifetime", "24h"),
+    ]);
     for _ in 0..6 {
         server.rotate();
         server.pass(10);
@@ -194,7 +198,8 @@ fn a_configuration_that_breaks_the_rule_is_refused_with_the_numbers() {
         (&[("rotation.every", "24h")], &["24h", "25h"]),
         (&[("rotation.every", "25h"), ("token.max_lifetime", "90h")], &["25h", "90h"]),
     ] {
-        let flags = settings.iter().map(|(key, value)| ("--set".into(), (*key).into(), (*value).into())).collect();
+        let flags =
+            settings.iter().map(|(key, value)| ("--set".into(), (*key).into(), (*value).into())).collect();
         let sources = m2mint::config::Sources { flags, ..m2mint::config::Sources::default() };
         let problems = m2mint::config::load(&sources).unwrap_err().to_string();
         assert!(numbers.iter().all(|number| problems.contains(number)), "{problems}");

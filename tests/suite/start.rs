@@ -32,7 +32,13 @@ fn the_first_start_makes_everything_and_shows_the_admin_key_this_once() {
     for name in ["m2mint.db", "m2mint.db-wal", "m2mint.db-shm", "m2mint.db.key"] {
         assert_eq!(mode(&server.path(name)), 0o600, "{name}");
     }
-    let key = server.greeting.lines().find_map(|line| line.trim().strip_prefix("admin key ")).unwrap().trim().to_owned();
+    let key = server
+        .greeting
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("admin key "))
+        .unwrap()
+        .trim()
+        .to_owned();
     assert!(key.starts_with("m2a_"), "{}", server.greeting);
     // The command that is printed works when it is pasted.
     let begin = server.greeting.find("curl").unwrap();
@@ -48,17 +54,30 @@ fn the_first_start_makes_everything_and_shows_the_admin_key_this_once() {
     let mut again = command(directory.path());
     again.args(["--listen", "127.0.0.1:0"]);
     let server = Process::spawn(directory, again);
-    assert!(!server.greeting.contains("m2a_") && !server.greeting.contains("admin key"), "{}", server.greeting);
+    assert!(
+        !server.greeting.contains("m2a_") && !server.greeting.contains("admin key"),
+        "{}",
+        server.greeting
+    );
     assert_eq!(server.verb_json(&["keys", "--json"])["keys"], kids["keys"]);
-    let answer = crate::support::call("GET", &server.endpoint("/recipe/oauth/clients/list"), &[("api-key", &key)], b"");
+    let answer = crate::support::call(
+        "GET",
+        &server.endpoint("/recipe/oauth/clients/list"),
+        &[("api-key", &key)],
+        b"",
+    );
     assert_eq!(answer.json()["clients"].as_array().unwrap().len(), 1);
 }
 
 /// Starts in a directory and expects it to fail.
 #[track_caller]
 fn refusal(directory: &Path, arguments: &[&str]) -> String {
-    let Output { status, stdout, stderr } =
-        command(directory).env("M2MINT_API_KEY", ADMIN_KEY).args(["--listen", "127.0.0.1:0"]).args(arguments).output().unwrap();
+    let Output { status, stdout, stderr } = command(directory)
+        .env("M2MINT_API_KEY", ADMIN_KEY)
+        .args(["--listen", "127.0.0.1:0"])
+        .args(arguments)
+        .output()
+        .unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{stderr}");
     assert!(stdout.is_empty());
@@ -138,7 +157,10 @@ fn a_wrong_or_missing_or_open_master_key() {
     std::fs::remove_file(&key).unwrap();
     assert!(refusal(directory.path(), &[]).contains("is missing"));
     assert!(!key.exists(), "no new key for an existing database");
-    assert!(refusal(directory.path(), &["--set", "master_key_file=elsewhere.key"]).contains("elsewhere.key is missing"));
+    assert!(
+        refusal(directory.path(), &["--set", "master_key_file=elsewhere.key"])
+            .contains("elsewhere.key is missing")
+    );
 
     std::fs::write(&key, right).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -172,11 +194,17 @@ fn a_stop_leaves_one_file_and_takes_less_than_five_seconds() {
     let idle: Vec<_> = (0..20).map(|_| TcpStream::connect(&address).unwrap()).collect();
     assert!(server.stop() < Duration::from_secs(5));
     drop(idle);
-    let mut left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["m2mint.db", "m2mint.db.key"]);
-    assert_eq!(rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap()
-        .query_row("SELECT count(*) FROM clients", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    assert_eq!(
+        rusqlite::Connection::open(directory.path().join("m2mint.db"))
+            .unwrap()
+            .query_row("SELECT count(*) FROM clients", [], |row| row.get::<_, i64>(0))
+            .unwrap(),
+        1
+    );
 }
 
 #[test]
@@ -184,7 +212,11 @@ fn a_stop_cuts_off_no_request_that_is_under_way() {
     let server = Process::start();
     let client = server.client();
     let address = server.url.strip_prefix("http://").unwrap().to_owned();
-    let body = form(&[("grant_type", "client_credentials"), ("client_id", &client.id), ("client_secret", &client.secret)]);
+    let body = form(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", &client.id),
+        ("client_secret", &client.secret),
+    ]);
     let (sent, rest) = body.split_at(10);
     let mut slow = TcpStream::connect(&address).unwrap();
     write!(
@@ -208,7 +240,8 @@ fn a_stop_cuts_off_no_request_that_is_under_way() {
 fn a_stop_under_load_refuses_cleanly_and_cuts_off_nobody() {
     let server = Process::start();
     let client = server.client();
-    let (done, served, cut) = (AtomicBool::new(false), AtomicUsize::new(0), parking_lot::Mutex::new(Vec::new()));
+    let (done, served, cut) =
+        (AtomicBool::new(false), AtomicUsize::new(0), parking_lot::Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

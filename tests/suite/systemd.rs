@@ -145,8 +145,10 @@ fn a_unix_socket_is_for_user_and_group_and_goes_with_the_server() {
 #[test]
 fn credentials_and_state_directory_are_used() {
     let (credentials, state, work) = (directory(), directory(), directory());
-    std::fs::write(credentials.path().join("master_key"), "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=\n").unwrap();
-    std::fs::write(credentials.path().join("api_key"), "the-first-admin-key\nthe-second-admin-key\n").unwrap();
+    std::fs::write(credentials.path().join("master_key"), "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=\n")
+        .unwrap();
+    std::fs::write(credentials.path().join("api_key"), "the-first-admin-key\nthe-second-admin-key\n")
+        .unwrap();
     for name in ["master_key", "api_key"] {
         // systemd guards them by the directory.
         std::fs::set_permissions(credentials.path().join(name), PermissionsExt::from_mode(0o440)).unwrap();
@@ -157,7 +159,10 @@ fn credentials_and_state_directory_are_used() {
     let server = Process::spawn(Arc::clone(&work), command);
     assert!(!server.greeting.contains("admin key"), "{}", server.greeting);
     for key in ["the-first-admin-key", "the-second-admin-key"] {
-        assert_eq!(call("GET", &server.endpoint("/recipe/oauth/clients/list"), &[("api-key", key)], b"").status, 200);
+        assert_eq!(
+            call("GET", &server.endpoint("/recipe/oauth/clients/list"), &[("api-key", key)], b"").status,
+            200
+        );
     }
     assert!(state.path().join("m2mint.db").exists());
     assert!(!state.path().join("m2mint.db.key").exists());
@@ -169,7 +174,8 @@ fn credentials_and_state_directory_are_used() {
 fn the_admin_key_never_goes_to_the_journal() {
     let directory = directory();
     // The variable names the device and inode of what standard output goes to.
-    let mut command = by_shell(&directory, "exec 4>&1; export JOURNAL_STREAM=$(stat -Lc %d:%i /dev/fd/4); exec 4>&-");
+    let mut command =
+        by_shell(&directory, "exec 4>&1; export JOURNAL_STREAM=$(stat -Lc %d:%i /dev/fd/4); exec 4>&-");
     command.env_remove("M2MINT_API_KEY");
     let server = Process::spawn(Arc::clone(&directory), command);
     assert!(!server.greeting.contains("m2a_"), "{}", server.greeting);
@@ -206,11 +212,16 @@ fn a_reload_takes_what_can_be_taken_and_keeps_the_rest() {
     assert_eq!(keys["keys"][0]["longest_lifetime_seconds"], 20 * 3600);
     write("soon", "");
     server.signal(Signal::HUP);
-    server.wait_until("refused", || server.log.lock().contains("configuration not reloaded: token.lifetime = soon"));
+    server.wait_until("refused", || {
+        server.log.lock().contains("configuration not reloaded: token.lifetime = soon")
+    });
     assert_eq!(lifetime(), 20 * 3600);
-    std::fs::write(&file, format!("api_key = \"another-admin-key-0123\"\nworkers = 7\n[token]\nlifetime = \"30m\"\n")).unwrap();
+    std::fs::write(&file, "api_key = \"another-admin-key-0123\"\nworkers = 7\n[token]\nlifetime = \"30m\"\n")
+        .unwrap();
     server.signal(Signal::HUP);
-    server.wait_until("the new admin key counts", || server.admin("GET", "/recipe/oauth/clients/list", &serde_json::Value::Null).status == 401);
+    server.wait_until("the new admin key counts", || {
+        server.admin("GET", "/recipe/oauth/clients/list", &serde_json::Value::Null).status == 401
+    });
     assert_eq!(lifetime(), 1800);
     assert!(server.log.lock().contains("workers has changed; that takes effect at the next start"));
 }

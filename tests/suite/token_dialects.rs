@@ -36,9 +36,10 @@ impl Dialect {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (self.name(name), *value)).collect();
         match self {
             Self::Form => post_form(url, &fields),
-            Self::Snake | Self::Camel => {
-                post_json(url, &Value::Object(fields.iter().map(|(name, value)| ((*name).into(), json!(value))).collect()))
-            }
+            Self::Snake | Self::Camel => post_json(
+                url,
+                &Value::Object(fields.iter().map(|(name, value)| ((*name).into(), json!(value))).collect()),
+            ),
         }
     }
 
@@ -60,12 +61,14 @@ fn each_dialect_answers_in_its_own_spelling_and_with_nothing_else() {
     let server = Server::start();
     let client = server.task_service();
     for dialect in ALL {
-        let answer = dialect.token(&server, &client, &[("audience", "event"), ("scope", "event.create file.view")]);
+        let answer =
+            dialect.token(&server, &client, &[("audience", "event"), ("scope", "event.create file.view")]);
         assert_eq!(answer.status, 200, "{dialect:?}: {answer:?}");
         let json = answer.json();
         let mut names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
         names.sort_unstable();
-        let mut expected = ["access_token", "expires_in", "token_type", "scope"].map(|name| dialect.name(name));
+        let mut expected =
+            ["access_token", "expires_in", "token_type", "scope"].map(|name| dialect.name(name));
         expected.sort_unstable();
         assert_eq!(names, expected);
         assert_eq!(json[dialect.name("token_type")], "Bearer");
@@ -189,7 +192,11 @@ fn without_scope_none_is_granted_unless_the_configuration_grants_all() {
         let server = Server::with(&[("token.default_scope", default)]);
         let client = server.client(&fields);
         for dialect in ALL {
-            assert_eq!(dialect.token(&server, &client, &[]).json()["scope"], granted, "{dialect:?} {default}");
+            assert_eq!(
+                dialect.token(&server, &client, &[]).json()["scope"],
+                granted,
+                "{dialect:?} {default}"
+            );
             // RFC 6749 §3.2: a parameter without a value counts as left out.
             assert_eq!(dialect.token(&server, &client, &[("scope", "")]).json()["scope"], granted);
         }
@@ -205,7 +212,11 @@ fn without_scope_none_is_granted_unless_the_configuration_grants_all() {
 fn a_scope_that_is_asked_for_twice_is_granted_once() {
     let server = Server::start();
     let client = server.task_service();
-    let answer = Dialect::Form.token(&server, &client, &[("audience", "event"), ("scope", "file.view event.view file.view")]);
+    let answer = Dialect::Form.token(
+        &server,
+        &client,
+        &[("audience", "event"), ("scope", "file.view event.view file.view")],
+    );
     assert_eq!(answer.json()["scope"], "file.view event.view");
 }
 

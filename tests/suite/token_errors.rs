@@ -41,7 +41,8 @@ fn unknown_client_and_wrong_secret_are_the_same_answer() {
         (answer.status, answer.body.clone(), names)
     };
     for dialect in ALL {
-        let answers: Vec<_> = wrong.iter().map(|client| dialect.token(&server, client, &[("audience", "event")])).collect();
+        let answers: Vec<_> =
+            wrong.iter().map(|client| dialect.token(&server, client, &[("audience", "event")])).collect();
         for answer in &answers {
             refused(answer, 401, "invalid_client");
             assert_eq!(shape(answer), shape(&answers[0]));
@@ -49,7 +50,8 @@ fn unknown_client_and_wrong_secret_are_the_same_answer() {
         }
     }
     for client in &wrong {
-        let answer = with_basic(&server, &basic(&client.id, &client.secret), &[("grant_type", "client_credentials")]);
+        let answer =
+            with_basic(&server, &basic(&client.id, &client.secret), &[("grant_type", "client_credentials")]);
         refused(&answer, 401, "invalid_client");
         assert!(answer.header("www-authenticate").unwrap().starts_with("Basic realm="));
     }
@@ -62,8 +64,16 @@ fn missing_credentials() {
     for dialect in ALL {
         let ask = |fields: &[(&str, &str)]| dialect.ask(&server.token_url(), fields);
         refused(&ask(&[("grant_type", "client_credentials")]), 401, "invalid_client");
-        refused(&ask(&[("grant_type", "client_credentials"), ("client_id", &client.id)]), 401, "invalid_client");
-        refused(&ask(&[("grant_type", "client_credentials"), ("client_secret", &client.secret)]), 401, "invalid_client");
+        refused(
+            &ask(&[("grant_type", "client_credentials"), ("client_id", &client.id)]),
+            401,
+            "invalid_client",
+        );
+        refused(
+            &ask(&[("grant_type", "client_credentials"), ("client_secret", &client.secret)]),
+            401,
+            "invalid_client",
+        );
     }
 }
 
@@ -81,7 +91,11 @@ fn both_ways_of_authenticating_at_once() {
         json!({"grantType": "client_credentials", "clientId": client.id, "clientSecret": client.secret}),
     ] {
         let headers = [("authorization", &*authorization), ("content-type", "application/json")];
-        refused(&call("POST", &server.token_url(), &headers, body.to_string().as_bytes()), 400, "invalid_request");
+        refused(
+            &call("POST", &server.token_url(), &headers, body.to_string().as_bytes()),
+            400,
+            "invalid_request",
+        );
     }
 }
 
@@ -145,14 +159,17 @@ fn another_grant_or_none() {
 fn a_repeated_parameter() {
     let server = Server::start();
     let client = server.task_service();
-    for repeated in [("scope", "event.view"), ("audience", "event"), ("grant_type", "client_credentials"), ("x", "y")] {
+    for repeated in
+        [("scope", "event.view"), ("audience", "event"), ("grant_type", "client_credentials"), ("x", "y")]
+    {
         let fields = [("scope", "event.view"), ("audience", "event"), ("x", "y"), repeated];
         refused(&Dialect::Form.token(&server, &client, &fields), 400, "invalid_request");
     }
     for (snake, camel) in [("client_id", "clientId"), ("scope", "scope"), ("grant_type", "grantType")] {
         for name in [snake, camel] {
             let body = format!(r#"{{"{name}":"a","{name}":"a"}}"#);
-            let answer = call("POST", &server.token_url(), &[("content-type", "application/json")], body.as_bytes());
+            let answer =
+                call("POST", &server.token_url(), &[("content-type", "application/json")], body.as_bytes());
             refused(&answer, 400, "invalid_request");
         }
     }
@@ -162,14 +179,27 @@ fn a_repeated_parameter() {
 fn two_spellings_in_one_request() {
     let server = Server::start();
     let body = r#"{"grant_type":"client_credentials","clientId":"a","clientSecret":"b"}"#;
-    refused(&call("POST", &server.token_url(), &[("content-type", "application/json")], body.as_bytes()), 400, "invalid_request");
+    refused(
+        &call("POST", &server.token_url(), &[("content-type", "application/json")], body.as_bytes()),
+        400,
+        "invalid_request",
+    );
 }
 
 #[test]
 fn a_malformed_body() {
     let server = Server::start();
     let json = [("content-type", "application/json")];
-    for body in ["", "{", "[]", "null", "\"text\"", r#"{"grant_type":1}"#, r#"{"grantType":["client_credentials"]}"#, "{'a':1}"] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"text\"",
+        r#"{"grant_type":1}"#,
+        r#"{"grantType":["client_credentials"]}"#,
+        "{'a':1}",
+    ] {
         refused(&call("POST", &server.token_url(), &json, body.as_bytes()), 400, "invalid_request");
     }
     let credentials = r#""client_id":"a","client_secret":"b","grant_type":"client_credentials""#;
@@ -184,10 +214,17 @@ fn a_malformed_body() {
 fn scope_or_audience_of_the_wrong_type() {
     let server = Server::start();
     let client = server.task_service();
-    for wrong in [json!({"scope": 1}), json!({"scope": [1]}), json!({"audience": {}}), json!({"audience": [true]})] {
+    for wrong in
+        [json!({"scope": 1}), json!({"scope": [1]}), json!({"audience": {}}), json!({"audience": [true]})]
+    {
         let mut body = json!({"client_id": client.id, "client_secret": client.secret, "grant_type": "client_credentials"});
         body.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
-        let answer = call("POST", &server.token_url(), &[("content-type", "application/json")], body.to_string().as_bytes());
+        let answer = call(
+            "POST",
+            &server.token_url(),
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        );
         refused(&answer, 400, "invalid_request");
     }
 }
@@ -195,11 +232,22 @@ fn scope_or_audience_of_the_wrong_type() {
 #[test]
 fn a_wrong_content_type() {
     let server = Server::start();
-    for content_type in ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/jsonx"] {
-        let answer = call("POST", &server.token_url(), &[("content-type", content_type)], b"grant_type=client_credentials");
+    for content_type in
+        ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/jsonx"]
+    {
+        let answer = call(
+            "POST",
+            &server.token_url(),
+            &[("content-type", content_type)],
+            b"grant_type=client_credentials",
+        );
         refused(&answer, 400, "invalid_request");
     }
-    refused(&call("POST", &server.token_url(), &[], b"grant_type=client_credentials"), 400, "invalid_request");
+    refused(
+        &call("POST", &server.token_url(), &[], b"grant_type=client_credentials"),
+        400,
+        "invalid_request",
+    );
     // Parameters and letter case do not matter (RFC 9110 §8.3.1).
     let client = server.task_service();
     let body = json!({"client_id": client.id, "client_secret": client.secret, "grant_type": "client_credentials", "audience": "event"});
@@ -229,7 +277,8 @@ fn credentials_in_the_url() {
     let server = Server::start();
     let client = server.task_service();
     let query = form(&[("client_id", &client.id), ("client_secret", &client.secret)]);
-    let answer = call("POST", &format!("{}?{query}", server.token_url()), &[FORM], b"grant_type=client_credentials");
+    let answer =
+        call("POST", &format!("{}?{query}", server.token_url()), &[FORM], b"grant_type=client_credentials");
     refused(&answer, 400, "invalid_request");
 }
 
@@ -237,14 +286,29 @@ fn credentials_in_the_url() {
 fn two_audiences() {
     let server = Server::start();
     let client = server.task_service();
-    refused(&Dialect::Form.token(&server, &client, &[("audience", "event"), ("audience", "file")]), 400, "invalid_target");
+    refused(
+        &Dialect::Form.token(&server, &client, &[("audience", "event"), ("audience", "file")]),
+        400,
+        "invalid_target",
+    );
     for dialect in ALL {
-        refused(&dialect.token(&server, &client, &[("audience", "event"), ("resource", "file")]), 400, "invalid_target");
+        refused(
+            &dialect.token(&server, &client, &[("audience", "event"), ("resource", "file")]),
+            400,
+            "invalid_target",
+        );
         refused(&dialect.token(&server, &client, &[("audience", "event file")]), 400, "invalid_target");
     }
-    for (id, secret, grant) in [("client_id", "client_secret", "grant_type"), ("clientId", "clientSecret", "grantType")] {
+    for (id, secret, grant) in
+        [("client_id", "client_secret", "grant_type"), ("clientId", "clientSecret", "grantType")]
+    {
         let body = json!({id: client.id, secret: client.secret, grant: "client_credentials", "audience": ["event", "file"]});
-        let answer = call("POST", &server.token_url(), &[("content-type", "application/json")], body.to_string().as_bytes());
+        let answer = call(
+            "POST",
+            &server.token_url(),
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        );
         refused(&answer, 400, "invalid_target");
     }
 }
@@ -288,7 +352,18 @@ fn a_scope_that_is_not_allowed() {
     let client = server.task_service();
     for dialect in ALL {
         // `event.edit` is the documentation's own slip for `event.update`.
-        for scope in ["event.edit", "event.create event.edit", "event.*", "file.*", "file.", "*", "a\"b", "a\\b", "a  b", " event.view"] {
+        for scope in [
+            "event.edit",
+            "event.create event.edit",
+            "event.*",
+            "file.*",
+            "file.",
+            "*",
+            "a\"b",
+            "a\\b",
+            "a  b",
+            " event.view",
+        ] {
             let answer = dialect.token(&server, &client, &[("audience", "event"), ("scope", scope)]);
             refused(&answer, 400, "invalid_scope");
         }
@@ -304,7 +379,12 @@ fn empty_scopes_inside_a_list() {
             "clientId": client.id, "clientSecret": client.secret, "grantType": "client_credentials",
             "audience": "event", "scope": scope
         });
-        let answer = call("POST", &server.token_url(), &[("content-type", "application/json")], body.to_string().as_bytes());
+        let answer = call(
+            "POST",
+            &server.token_url(),
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        );
         refused(&answer, 400, "invalid_scope");
     }
 }
@@ -321,7 +401,8 @@ fn a_lifetime_above_the_maximum_is_refused_when_a_client_is_given_it() {
 #[test]
 fn a_lifetime_that_was_allowed_once_is_cut_to_what_is_allowed_now() {
     let mut server = Server::start();
-    let client = server.client(&json!({"audience": ["event"], "clientCredentialsGrantAccessTokenLifespan": "20h"}));
+    let client =
+        server.client(&json!({"audience": ["event"], "clientCredentialsGrantAccessTokenLifespan": "20h"}));
     let lifetime = |server: &Server| Dialect::Form.token(server, &client, &[]).json()["expires_in"].clone();
     assert_eq!(lifetime(&server), 20 * 3600);
     server.restart_with(&[("token.max_lifetime", "2h")]).unwrap();

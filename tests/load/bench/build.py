@@ -33,7 +33,7 @@ def m2mint(backend):
     if named := os.environ.get('M2MINT_BIN'):
         return Path(named).resolve()
     target = TARGET if backend == 'ring' else TARGET / backend
-    run(['cargo', 'build', '--release', '--locked', *features(backend), '--target-dir', target], ROOT)
+    run(['cargo', 'build', '--release', *features(backend), '--target-dir', target], ROOT)
     return target / 'release' / 'm2mint'
 
 
@@ -41,7 +41,7 @@ def with_symbols(backend):
     """m2mint as it is measured, with the names of its functions."""
     target = TARGET / 'load' / f'{backend}-symbols'
     symbols = {'CARGO_PROFILE_RELEASE_STRIP': 'none', 'CARGO_PROFILE_RELEASE_DEBUG': 'line-tables-only'}
-    run(['cargo', 'build', '--release', '--locked', *features(backend), '--target-dir', target], ROOT, symbols)
+    run(['cargo', 'build', '--release', *features(backend), '--target-dir', target], ROOT, symbols)
     return target / 'release' / 'm2mint'
 
 

@@ -3,11 +3,12 @@ import base64
 import contextlib
 import dataclasses
 import json
+import statistics
 
 from . import database, traffic
 from .build import PEER
 from .database import Client
-from .loader import closed_loop
+from .loader import Side, closed_loop
 from .process import LoadFailed, Server
 from .table import Figure, at_least, at_most, section
 from .traffic import Traffic
@@ -18,6 +19,31 @@ TARGETS = {'ring': (1.15, 5.5), 'aws-lc-rs': (1.30, 10)}  # of the floor at most
 ANSWERED_BY_ACTIX = {'content-length', 'date', 'connection'}
 
 
+class Comparison:
+    """Runs in which sides took turns, slice by slice. A run's figure is that of its median slice."""
+
+    def __init__(self):
+        self.runs = []
+
+    def run(self, binaries, machine, slices, **sides):
+        reports = closed_loop(binaries, machine, *sides.values(), slices=slices)
+        self.runs.append(dict(zip(sides, reports)))
+
+    def figure(self, side, quantity='cpu_us'):
+        return Figure(statistics.median(run[side][quantity]) for run in self.runs)
+
+    def ratio(self, side, other):
+        """Of neighbouring slices, which the machine served alike, whatever it did beside."""
+        pairs = (zip(run[side]['cpu_us'], run[other]['cpu_us']) for run in self.runs)
+        return Figure(statistics.median(one / another for one, another in run) for run in pairs)
+
+    def busy(self):
+        return min(statistics.median(side['busy']) for run in self.runs for side in run.values())
+
+    def has(self, side):
+        return side in self.runs[0]
+
+
 @dataclasses.dataclass
 class Row:
     name: str
@@ -25,14 +51,7 @@ class Row:
     traffic: Traffic
     peer: Traffic | None = None
     is_token: bool = True
-    samples: dict = dataclasses.field(default_factory=dict)
-
-    def figure(self, side, quantity='cpu_us'):
-        return Figure(sample[quantity] for sample in self.samples[side])
-
-    def paired(self, side, other):
-        pairs = zip(self.samples[side], self.samples[other])
-        return Figure(one['cpu_us'] / another['cpu_us'] for one, another in pairs)
+    comparison: Comparison = dataclasses.field(default_factory=Comparison)
 
 
 def report(backend, binaries, sizes, machine, directory):
@@ -44,7 +63,7 @@ def report(backend, binaries, sizes, machine, directory):
         large = stack.enter_context(many.serve(binaries.m2mint, machine.server_core))
         clients = few.some(SAMPLE)
         floor = stack.enter_context(floor_like(small, clients[0], binaries, machine, directory))
-        peer = stack.enter_context(peer_server(clients, machine, directory)) if binaries.peer else None
+        peer = stack.enter_context(peer_server(machine, directory)) if binaries.peer else None
 
         def requests(name, make, of, expect=TOKEN):
             return Traffic.write(directory / name, map(make, of), expect)
@@ -64,54 +83,55 @@ def report(backend, binaries, sizes, machine, directory):
                 requests('peer-jwks', lambda path: traffic.jwks(path), ['/jwks'], '"keys":['), is_token=False),
         ]
         echo = Traffic.write(directory / 'echo', [traffic.token_form(client, '/echo') for client in clients], '')
-        echoes = []
         for _ in range(sizes.runs):
             for row in rows:
-                measure(row, floor, peer, binaries, sizes, machine)
-            echoes.append(closed_loop(binaries, machine, floor, echo, sizes.requests, sizes.warm_up))
+                row.comparison.run(binaries, machine, sizes.slices, **sides(row, floor, peer, echo, sizes))
     print_costs(rows, *TARGETS[backend])
-    print_rest(rows[0], Figure(sample['cpu_us'] for sample in echoes))
-    return rows[0].figure('m2mint', 'rate').median
+    print_rest(rows[0].comparison)
+    return rows[0].comparison.figure('m2mint', 'rate').median
 
 
-def measure(row, floor, peer, binaries, sizes, machine):
-    """One run of a row: its sides right after one another, so that what the machine does beside hits all of them."""
+def sides(row, floor, peer, echo, sizes):
+    """What takes turns in a row."""
+    amount = (sizes.requests, sizes.warm_up)
     # The floor's token answer is spelled in one way only.
-    floor_expects = TOKEN if row.is_token else row.traffic.expect
-    sides = [('floor', floor, dataclasses.replace(row.traffic, expect=floor_expects), sizes.requests, sizes.warm_up),
-             ('m2mint', row.server, row.traffic, sizes.requests, sizes.warm_up)]
+    to_floor = dataclasses.replace(row.traffic, expect=TOKEN) if row.is_token else row.traffic
+    compared = {'floor': Side(floor, to_floor, *amount), 'm2mint': Side(row.server, row.traffic, *amount)}
+    if row.name.startswith('token, form'):
+        compared['echo'] = Side(floor, echo, *amount)
     if peer and row.peer:
-        sides.append(('peer', peer, row.peer, sizes.peer_requests, sizes.peer_warm_up))
-    for side, server, requests, count, warm_up in sides:
-        sample = closed_loop(binaries, machine, server, requests, count, warm_up)
-        row.samples.setdefault(side, []).append(sample)
+        compared['peer'] = Side(peer, row.peer, sizes.peer_requests, sizes.peer_warm_up)
+    return compared
 
 
 def print_costs(rows, floor_target, peer_target):
+    columns = ['', 'm2mint us', 'requests/s', 'floor us', 'm2mint / floor', '', 'peer us', 'peer / m2mint', '']
+    with_peer = any(row.comparison.has('peer') for row in rows)
     lines = []
     for row in rows:
-        own, floor = row.figure('m2mint'), row.figure('floor')
-        ratio = own.median / floor.median
-        line = [row.name, own.text(), row.figure('m2mint', 'rate').text(0), floor.text(), f'{ratio:.2f}',
-                row.paired('m2mint', 'floor').text(2), at_most(round(ratio, 2), floor_target) if row.is_token else '']
-        if 'peer' in row.samples:
-            times = row.figure('peer').median / own.median
-            line += [row.figure('peer').text(0), f'{times:.1f}', at_least(round(times, 1), peer_target) if row.is_token else '']
-        lines.append([*line, '', '', ''][:10])
-    section('CPU time a request in us, requests a second on one core, and CPU time beside the floor (actix-web + one signature) '
-            'and the peer (oidc-provider)',
-            ['', 'm2mint us', 'requests/s', 'floor us', 'm2mint/floor', 'of each pair', '', 'peer us', 'peer/m2mint', ''], lines)
-    busy = min(sample['busy'] for row in rows for side in row.samples.values() for sample in side)
+        costs = row.comparison
+        floor = costs.ratio('m2mint', 'floor')
+        line = [row.name, costs.figure('m2mint').text(), costs.figure('m2mint', 'rate').text(0), costs.figure('floor').text(),
+                floor.text(2), at_most(round(floor.median, 2), floor_target) if row.is_token else '']
+        if costs.has('peer'):
+            peer = costs.ratio('peer', 'm2mint')
+            line += [costs.figure('peer').text(0), peer.text(), at_least(round(peer.median, 1), peer_target) if row.is_token else '']
+        elif with_peer:
+            line += ['', '', '']
+        lines.append(line)
+    section('CPU time a request in us and requests a second on one core, beside the floor (actix-web and one signature)'
+            + (' and the peer (oidc-provider)' if with_peer else ''), columns[:len(lines[0])], lines)
+    busy = min(row.comparison.busy() for row in rows)
     if busy < 0.9:
         print(f'  Other programs, or the loader, kept a server from its core for up to {1 - busy:.0%} of a run: '
               'requests a second are too low by as much; CPU time is not.')
 
 
-def print_rest(row, echo):
+def print_rest(costs):
     """Where the time of a token request goes, by subtraction."""
-    own, floor = row.figure('m2mint').median, row.figure('floor').median
-    parts = [('HTTP: read, route, answer, the kernel\'s share', echo.median), ('one Ed25519 signature', floor - echo.median),
-             ('m2mint\'s own: parse, authenticate, allow, encode', own - floor)]
+    own, floor, echo = (costs.figure(side).median for side in ('m2mint', 'floor', 'echo'))
+    parts = [("HTTP: read, route, answer, the kernel's share", echo), ('one Ed25519 signature', floor - echo),
+             ("m2mint's own: parse, authenticate, allow, encode", own - floor)]
     section('Where the CPU time of a token request goes', ['', 'us', 'part'],
             [[name, f'{part:.1f}', f'{part / own:.0%}'] for name, part in parts])
 
@@ -120,14 +140,13 @@ def print_rest(row, echo):
 PEER_POST, PEER_BASIC = Client.number(0), Client.number(1)
 
 
-def peer_server(clients, machine, directory):
+def peer_server(machine, directory):
     configuration = directory / 'peer.json'
     configuration.write_text(json.dumps({
         'clients': [{'id': client.id, 'secret': client.secret, 'method': method}
                     for client, method in [(PEER_POST, 'client_secret_post'), (PEER_BASIC, 'client_secret_basic')]],
         'audience': database.AUDIENCE, 'resource': traffic.RESOURCE, 'scope': database.SCOPE, 'lifetime': 3600}))
-    node = Server(['node', PEER / 'serve.js', configuration], directory / 'peer.log', machine.server_core, {'NODE_ENV': 'production'})
-    return node
+    return Server(['node', PEER / 'serve.js', configuration], directory / 'peer.log', machine.server_core, {'NODE_ENV': 'production'})
 
 
 def floor_like(server, client, binaries, machine, directory):

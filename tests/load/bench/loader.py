@@ -1,31 +1,41 @@
 """Runs the loader on its own core."""
 import contextlib
+import dataclasses
 import json
 import subprocess
 
-from .process import LoadFailed
+from .process import LoadFailed, Server
 from .sizes import CONNECTIONS
+from .traffic import Traffic
 
 
-def closed_loop(binaries, machine, server, traffic, requests, warm_up):
-    """CPU time a request and requests a second, with every connection busy."""
-    plan = _plan(server, traffic, requests, warm_up)
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """A server, what is sent to it, and how much: before the measurement, and in all."""
+    server: Server
+    traffic: Traffic
+    requests: int
+    warm_up: int
+
+    def plan(self, slices):
+        return {'address': self.server.address, 'pid': self.server.pid, 'warm_up': self.warm_up,
+                'requests': max(self.requests // slices, 1), 'traffic': self.traffic.plan()}
+
+
+def closed_loop(binaries, machine, *sides, slices=1):
+    """What a request costs each side, slice by slice, with every connection busy."""
+    plan = {'closed': {'connections': CONNECTIONS, 'slices': slices, 'sides': [side.plan(slices) for side in sides]}}
     with _started(binaries, machine, plan) as process:
         return _report(process)
 
 
 @contextlib.contextmanager
-def open_loop(binaries, machine, server, traffic, requests, warm_up, rate, beside=None):
+def open_loop(binaries, machine, side, rate, beside=None):
     """Latencies at a given rate. Inside the `with` the load is on; what is yielded waits for its report."""
-    plan = _plan(server, traffic, requests, warm_up)
-    plan['open'] = {'rate': rate, 'beside': beside}
+    plan = {'open': {'address': side.server.address, 'connections': CONNECTIONS, 'warm_up': side.warm_up,
+                     'requests': side.requests, 'rate': rate, 'traffic': side.traffic.plan(), 'beside': beside}}
     with _started(binaries, machine, plan) as process:
         yield lambda: _report(process)
-
-
-def _plan(server, traffic, requests, warm_up):
-    return {'address': f'127.0.0.1:{server.port}', 'pid': server.pid, 'connections': CONNECTIONS,
-            'warm_up': warm_up, 'requests': requests, 'traffic': traffic.plan()}
 
 
 @contextlib.contextmanager

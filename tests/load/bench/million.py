@@ -1,7 +1,7 @@
 """A database with a million clients: how long the server takes to start, what it keeps in memory, what a token costs."""
 from . import database, traffic
-from .cost import SAMPLE, TARGETS, TOKEN, floor_like
-from .loader import closed_loop
+from .cost import SAMPLE, TARGETS, TOKEN, Comparison, floor_like
+from .loader import Side
 from .startup import answer_ms
 from .table import Figure, at_most, section
 from .traffic import Traffic
@@ -19,21 +19,20 @@ def report(backend, binaries, sizes, machine, directory):
         with clients.serve(binaries.m2mint) as server:
             starts.append(answer_ms(server, traffic.token_form(sample[0]), TOKEN) / 1000)
             idle.append(server.memory_mib())
-    own, floors = [], []
+    costs = Comparison()
     with (clients.serve(binaries.m2mint, machine.server_core) as server,
           floor_like(server, sample[0], binaries, machine, directory) as floor):
         for _ in range(sizes.runs):
-            for side, samples in [(floor, floors), (server, own)]:
-                measured = closed_loop(binaries, machine, side, requests, sizes.requests, sizes.warm_up)
-                samples.append(measured['cpu_us'])
+            sides = {name: Side(side, requests, sizes.requests, sizes.warm_up) for name, side in [('floor', floor), ('m2mint', server)]}
+            costs.run(binaries, machine, sizes.slices, **sides)
         loaded = Figure([server.memory_mib()])
-    ratio = Figure(own).median / Figure(floors).median
-    section(f'{sizes.million:,} clients', ['', '', ''], [
+    ratio = costs.ratio('m2mint', 'floor')
+    section(f'{sizes.million:,} clients', [], [
         ['start to first good answer, s', Figure(starts).text(2), at_most(round(Figure(starts).median, 2), START_SECONDS)],
         ['resident memory idle, MiB', Figure(idle).text(), at_most(round(Figure(idle).median, 1), MEMORY_MIB)],
         [f'resident memory after {sizes.runs * (sizes.requests + sizes.warm_up):,} tokens for {len(sample):,} clients, MiB',
          loaded.text(), at_most(round(loaded.median, 1), MEMORY_MIB)],
-        ['token, form, CPU us', Figure(own).text(), ''],
-        ['floor, CPU us', Figure(floors).text(), ''],
-        ['m2mint/floor', f'{ratio:.2f}', at_most(round(ratio, 2), TARGETS[backend][0])],
+        ['token, form, CPU us', costs.figure('m2mint').text(), ''],
+        ['floor, CPU us', costs.figure('floor').text(), ''],
+        ['m2mint/floor', ratio.text(2), at_most(round(ratio.median, 2), TARGETS[backend][0])],
     ])

@@ -68,6 +68,10 @@ class Server:
         words = self.log.read_text(errors='replace')[-2000:]
         return f'; its log ends:\n{words}' if words else ''
 
+    @property
+    def address(self):
+        return f'127.0.0.1:{self.port}'
+
     def get(self, raw, expect=None):
         """Sends one prepared request; answers status, headers and body."""
         head, _, body = raw.partition(b'\r\n\r\n')

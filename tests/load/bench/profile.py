@@ -7,12 +7,13 @@ import subprocess
 
 from . import build, database, traffic
 from .cost import TOKEN, floor_like
-from .loader import closed_loop
+from .loader import Side, closed_loop
 from .process import LoadFailed
 from .table import section
 from .traffic import Traffic
 
 FUNCTIONS = 45
+WIDEST_NAME = 120
 TRACED_REQUESTS = 2_000
 
 
@@ -27,7 +28,7 @@ def report(backend, binaries, sizes, machine, directory):
           floor_like(server, clients.some(1)[0], binaries, machine, directory) as floor):
         recording = directory / 'perf.data'
         with attached(['perf', 'record', '-q', '-e', 'cpu-clock', '-F', '4000', '-o', recording, '-p', server.pid]):
-            closed_loop(binaries, machine, server, requests, sizes.requests * 2, sizes.warm_up)
+            closed_loop(binaries, machine, Side(server, requests, sizes.requests * 2, sizes.warm_up))
         functions(recording)
         calls = {'m2mint': system_calls(server, binaries, machine, requests, directory),
                  'floor': system_calls(floor, binaries, machine, requests, directory)}
@@ -39,14 +40,14 @@ def report(backend, binaries, sizes, machine, directory):
 def functions(recording):
     listed = subprocess.run(['perf', 'report', '--stdio', '--no-children', '-g', 'none', '-i', recording, '--sort', 'symbol'],
                             capture_output=True, text=True, check=True).stdout
-    lines = [line.split(None, 1) for line in listed.splitlines() if re.match(r'\s+\d', line)]
-    section('Functions by CPU time of the process', ['', ''], lines[:FUNCTIONS])
+    found = re.findall(r'^\s+([\d.]+%)\s+(\[.\] .+?)(?:\s{2,}.*)?$', listed, re.MULTILINE)
+    section('Functions by CPU time of the process', [], [[part, name[:WIDEST_NAME]] for part, name in found[:FUNCTIONS]])
 
 
 def system_calls(server, binaries, machine, requests, directory):
     summary = directory / f'strace-{server.pid}'
     with attached(['strace', '-q', '-c', '-f', '-o', summary, '-p', server.pid]):
-        closed_loop(binaries, machine, server, requests, TRACED_REQUESTS, 0)
+        closed_loop(binaries, machine, Side(server, requests, TRACED_REQUESTS, 0))
     counted = re.findall(r'^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$', summary.read_text(), re.MULTILINE)
     return {name: int(count) / TRACED_REQUESTS for count, name in counted if name != 'total' and int(count) > TRACED_REQUESTS / 500}
 

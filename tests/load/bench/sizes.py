@@ -5,6 +5,7 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     runs: int
+    slices: int  # of a run, in which the sides take turns
     requests: int  # that are measured, a side and a run
     warm_up: int
     peer_requests: int
@@ -22,9 +23,9 @@ class Sizes:
         return dataclasses.replace(self, **{name: value for name, value in changes.items() if value is not None})
 
 
-FULL = Sizes(runs=5, requests=50_000, warm_up=5_000, peer_requests=8_000, peer_warm_up=3_000, peer=True,
+FULL = Sizes(runs=5, slices=100, requests=50_000, warm_up=5_000, peer_requests=8_000, peer_warm_up=3_000, peer=True,
              few=10, many=100_000, million=1_000_000, latency_seconds=10, latency_runs=3, starts=5, tokens=1_000_000)
-QUICK = Sizes(runs=1, requests=4_000, warm_up=500, peer_requests=0, peer_warm_up=0, peer=False,
+QUICK = Sizes(runs=1, slices=10, requests=4_000, warm_up=500, peer_requests=0, peer_warm_up=0, peer=False,
               few=10, many=10_000, million=0, latency_seconds=2, latency_runs=1, starts=1, tokens=20_000)
 
 CONNECTIONS = 32

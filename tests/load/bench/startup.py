@@ -4,7 +4,7 @@ import time
 from . import database, traffic
 from .cost import TOKEN
 from .database import Database
-from .loader import closed_loop
+from .loader import Side, closed_loop
 from .table import Figure, at_most, section
 from .traffic import Traffic
 
@@ -25,7 +25,7 @@ def report(binaries, sizes, machine, directory):
             idle.append(server.memory_mib())
     requests = Traffic.write(directory / 'memory', map(traffic.token_form, existing.some(sizes.few)), TOKEN)
     with existing.serve(binaries.m2mint) as server:
-        closed_loop(binaries, machine, server, requests, sizes.tokens, 0)
+        closed_loop(binaries, machine, Side(server, requests, sizes.tokens, 0))
         loaded.append(server.memory_mib())
     size = binaries.m2mint.stat().st_size / 2**20
     rows = [('start to first good answer, no file, ms', Figure(from_nothing), START_MS),
@@ -33,7 +33,7 @@ def report(binaries, sizes, machine, directory):
             ('resident memory idle, MiB', Figure(idle), IDLE_MIB),
             (f'resident memory after {sizes.tokens:,} tokens, MiB', Figure(loaded), LOADED_MIB),
             ('stripped binary, MiB', Figure([size]), BINARY_MIB)]
-    section('Start, memory, size', ['', '', ''], [[name, figure.text(), at_most(round(figure.median, 1), target)] for name, figure, target in rows])
+    section('Start, memory, size', [], [[name, figure.text(), at_most(round(figure.median, 1), target)] for name, figure, target in rows])
 
 
 def answer_ms(server, request, expect):

@@ -1,5 +1,6 @@
 """The printed report."""
 import statistics
+import sys
 
 
 class Figure:
@@ -33,12 +34,12 @@ def title(backend, sizes, machine):
 
 def section(heading, columns, rows):
     """Columns as wide as what stands in them."""
-    lines = [columns, *rows]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    lines = [columns, *rows] if any(columns) else rows
+    widths = [max(len(line[index]) for line in lines) for index in range(len(rows[0]))]
     print(f'\n{heading}')
     for line in lines:
         print('  ' + '  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-    print(end='', flush=True)
+    sys.stdout.flush()
 
 
 def footer(machine):

@@ -54,7 +54,12 @@ pub fn call(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> A
 }
 
 /// Any request, which may fail.
-pub fn try_call(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+pub fn try_call(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer, ureq::Error> {
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -88,7 +93,12 @@ pub fn post_json(url: &str, body: &Value) -> Answer {
 /// A call with the admin key.
 #[track_caller]
 pub fn admin(method: &str, url: &str, body: &str) -> Answer {
-    call(method, url, &[("api-key", ADMIN_KEY), ("content-type", "application/json; charset=utf-8")], body.as_bytes())
+    call(
+        method,
+        url,
+        &[("api-key", ADMIN_KEY), ("content-type", "application/json; charset=utf-8")],
+        body.as_bytes(),
+    )
 }
 
 pub fn form(fields: &[(&str, &str)]) -> String {

@@ -84,7 +84,8 @@ impl Server {
     }
 
     fn launch(&mut self) -> Result<(), StartError> {
-        let flags = self.settings.iter().map(|(key, value)| ("--set".into(), key.clone(), value.clone())).collect();
+        let flags =
+            self.settings.iter().map(|(key, value)| ("--set".into(), key.clone(), value.clone())).collect();
         let environment = [("M2MINT_API_KEY".to_owned(), ADMIN_KEY.to_owned())].into();
         let sources = Sources { flags, environment, ..Sources::default() };
         let loaded = config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));

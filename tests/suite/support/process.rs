@@ -137,7 +137,8 @@ impl Process {
 
     #[track_caller]
     pub fn client(&self) -> Client {
-        let fields = serde_json::json!({"clientName": "Task Service", "scope": "event.create", "audience": ["event"]});
+        let fields =
+            serde_json::json!({"clientName": "Task Service", "scope": "event.create", "audience": ["event"]});
         let made = self.admin("POST", "/recipe/oauth/clients", &fields).json();
         let text = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
         Client { id: text("clientId"), secret: text("clientSecret") }
@@ -155,7 +156,11 @@ impl Process {
         let url = self.endpoint("/auth/oauth/token");
         let answer = super::http::try_call("POST", &url, &headers, super::form(&fields).as_bytes());
         let answer = answer.map_err(|error| error.to_string())?;
-        if answer.status == 200 { Ok(answer.json()["access_token"].as_str().unwrap().to_owned()) } else { Err(format!("{answer:?}")) }
+        if answer.status == 200 {
+            Ok(answer.json()["access_token"].as_str().unwrap().to_owned())
+        } else {
+            Err(format!("{answer:?}"))
+        }
     }
 
     #[track_caller]

@@ -1,4 +1,7 @@
 //! Closed loop: every connection sends its next request as soon as the answer is there. Measures what a request costs.
+//!
+//! Servers that are compared take turns every few milliseconds: a machine that is slower for a second, for whatever
+//! reason, is slower for all of them.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,66 +12,103 @@ use serde::Serialize;
 use crate::answer::Expected;
 use crate::connection::Connection;
 use crate::cpu::CpuClock;
-use crate::plan::{Plan, Requests};
+use crate::plan::{Closed, Requests, Side};
 
 /// How long no answer at all may come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What it cost.
-#[derive(Serialize)]
+/// What one side cost, slice by slice.
+#[derive(Default, Serialize)]
 pub struct Report {
     /// CPU time of the server a request, in microseconds.
-    cpu_us: f64,
+    cpu_us: Vec<f64>,
     /// Requests a second.
-    rate: f64,
+    rate: Vec<f64>,
     /// The part of the time in which the server had a core: 1 when nothing but itself kept it from answering.
-    busy: f64,
+    busy: Vec<f64>,
 }
 
-/// Runs the plan.
-pub fn run(plan: &Plan) -> io::Result<Report> {
-    let mut requests = Requests::of(&plan.traffic)?;
-    let expected = Expected::new(&plan.traffic.expect);
-    let clock = CpuClock::of(plan.pid)?;
-    let mut poll = Poll::new()?;
-    let mut connections = Vec::with_capacity(plan.connections);
-    for index in 0..plan.connections {
-        connections.push(Connection::open(plan.address, poll.registry(), Token(index))?);
+/// Runs the plan: one report a side.
+pub fn run(plan: &Closed) -> io::Result<Vec<Report>> {
+    let mut loops =
+        plan.sides.iter().map(|side| Loop::new(side, plan.connections)).collect::<io::Result<Vec<_>>>()?;
+    for (each, side) in loops.iter_mut().zip(&plan.sides) {
+        each.exchange(side.warm_up)?;
+    }
+    for slice in 0..plan.slices {
+        let mut order: Vec<_> = loops.iter_mut().zip(&plan.sides).collect();
+        // Forth and back: nobody always comes after the one that leaves the caches cold.
+        if slice % 2 == 1 {
+            order.reverse();
+        }
+        for (each, side) in order {
+            each.measure(side.requests)?;
+        }
+    }
+    Ok(loops.into_iter().map(|each| each.report).collect())
+}
+
+/// One side's connections.
+struct Loop {
+    requests: Requests,
+    expected: Expected,
+    clock: CpuClock,
+    poll: Poll,
+    events: Events,
+    connections: Vec<Connection>,
+    report: Report,
+}
+
+impl Loop {
+    fn new(side: &Side, count: usize) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let connect = |index| Connection::open(side.address, poll.registry(), Token(index));
+        Ok(Self {
+            requests: Requests::of(&side.traffic)?,
+            expected: Expected::new(&side.traffic.expect),
+            clock: CpuClock::of(side.pid)?,
+            connections: (0..count).map(connect).collect::<io::Result<_>>()?,
+            events: Events::with_capacity(count),
+            poll,
+            report: Report::default(),
+        })
     }
 
-    let total = plan.warm_up + plan.requests;
-    let (mut sent, mut answered) = (0, 0);
-    for connection in connections.iter_mut().take(total) {
-        connection.send(requests.any())?;
-        sent += 1;
+    fn measure(&mut self, count: usize) -> io::Result<()> {
+        let (cpu, start) = (self.clock.read()?, Instant::now());
+        self.exchange(count)?;
+        let (cpu, elapsed) = ((self.clock.read()? - cpu).as_secs_f64(), start.elapsed().as_secs_f64());
+        self.report.cpu_us.push(cpu * 1e6 / count as f64);
+        self.report.rate.push(count as f64 / elapsed);
+        self.report.busy.push(cpu / elapsed);
+        Ok(())
     }
-    let mut events = Events::with_capacity(plan.connections);
-    let mut start = (clock.read()?, Instant::now());
-    while answered < total {
-        poll.poll(&mut events, Some(PATIENCE))?;
-        if events.is_empty() {
-            return Err(io::Error::other(format!("no answer within {PATIENCE:?}")));
+
+    /// Sends so many requests, and waits for the answers.
+    fn exchange(&mut self, count: usize) -> io::Result<()> {
+        let mut sent = 0;
+        for connection in self.connections.iter_mut().take(count) {
+            connection.send(self.requests.any())?;
+            sent += 1;
         }
-        for event in &events {
-            let Some(connection) = connections.get_mut(event.token().0) else { continue };
-            if !connection.receive(&expected)? {
-                continue;
+        let mut answered = 0;
+        while answered < count {
+            self.poll.poll(&mut self.events, Some(PATIENCE))?;
+            if self.events.is_empty() {
+                return Err(io::Error::other(format!("no answer within {PATIENCE:?}")));
             }
-            answered += 1;
-            if answered == plan.warm_up {
-                start = (clock.read()?, Instant::now());
-            }
-            if sent < total {
-                connection.send(requests.any())?;
-                sent += 1;
+            for event in &self.events {
+                let Some(connection) = self.connections.get_mut(event.token().0) else { continue };
+                if !connection.receive(&self.expected)? {
+                    continue;
+                }
+                answered += 1;
+                if sent < count {
+                    connection.send(self.requests.any())?;
+                    sent += 1;
+                }
             }
         }
+        Ok(())
     }
-    let (cpu, elapsed) = (clock.read()? - start.0, start.1.elapsed());
-    let count = plan.requests as f64;
-    Ok(Report {
-        cpu_us: cpu.as_secs_f64() * 1e6 / count,
-        rate: count / elapsed.as_secs_f64(),
-        busy: cpu.as_secs_f64() / elapsed.as_secs_f64(),
-    })
 }

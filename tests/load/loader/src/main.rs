@@ -16,9 +16,9 @@ use plan::Plan;
 fn main() {
     let run = || -> Result<serde_json::Value, Box<dyn std::error::Error>> {
         let plan: Plan = serde_json::from_reader(std::io::stdin())?;
-        Ok(match &plan.open {
-            None => serde_json::to_value(closed::run(&plan)?)?,
-            Some(rates) => serde_json::to_value(open::run(&plan, rates)?)?,
+        Ok(match plan {
+            Plan::Closed(plan) => serde_json::to_value(closed::run(&plan)?)?,
+            Plan::Open(plan) => serde_json::to_value(open::run(&plan)?)?,
         })
     };
     match run() {

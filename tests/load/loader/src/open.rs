@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::answer::Expected;
 use crate::connection::Connection;
-use crate::plan::{Beside, Open, Plan, Requests};
+use crate::cpu::waited_for_core;
+use crate::plan::{Beside, Open, Requests};
 use crate::random::Random;
 
 /// How long an answer may take.
@@ -25,6 +26,8 @@ pub struct Report {
     /// Answers to requests that went on beside.
     beside: usize,
     beside_p99_us: f64,
+    /// The part of the time in which other programs kept the loader from its core: then latencies are too high.
+    kept_waiting: f64,
 }
 
 /// Requests of one kind that become due one after another.
@@ -49,7 +52,7 @@ impl Arrivals {
 }
 
 /// Runs the plan.
-pub fn run(plan: &Plan, open: &Open) -> io::Result<Report> {
+pub fn run(plan: &Open) -> io::Result<Report> {
     let mut poll = Poll::new()?;
     let mut connections = Vec::with_capacity(plan.connections);
     for index in 0..plan.connections {
@@ -57,9 +60,9 @@ pub fn run(plan: &Plan, open: &Open) -> io::Result<Report> {
     }
     let mut idle: Vec<usize> = (0..plan.connections).collect();
     let mut waiting = VecDeque::new();
-    let mut beside = open.beside.as_ref().map(|beside| Writer::new(plan, beside, &poll)).transpose()?;
+    let mut beside = plan.beside.as_ref().map(|beside| Writer::new(plan, beside, &poll)).transpose()?;
 
-    let start = Instant::now();
+    let (start, waited) = (Instant::now(), waited_for_core()?);
     let mut main = Arrivals {
         requests: Requests::of(&plan.traffic)?,
         expected: Expected::new(&plan.traffic.expect),
@@ -75,7 +78,7 @@ pub fn run(plan: &Plan, open: &Open) -> io::Result<Report> {
         let now = Instant::now();
         while arrived < total && main.due <= now {
             waiting.push_back(main.due);
-            main.due += Duration::from_secs_f64(random.exponential() / open.rate);
+            main.due += Duration::from_secs_f64(random.exponential() / plan.rate);
             arrived += 1;
         }
         while let (Some(due), Some(index)) = (waiting.front(), idle.last()) {
@@ -113,12 +116,14 @@ pub fn run(plan: &Plan, open: &Open) -> io::Result<Report> {
             return Err(io::Error::other(format!("no answer within {PATIENCE:?}")));
         }
     }
+    let (elapsed, waited) = (start.elapsed(), waited_for_core()? - waited);
     Ok(Report {
         p50_us: main.percentile_us(0.5),
         p99_us: main.percentile_us(0.99),
         max_us: main.percentile_us(1.0),
         beside: beside.as_ref().map_or(0, |writer| writer.arrivals.latencies.len()),
         beside_p99_us: beside.map_or(0.0, |mut writer| writer.arrivals.percentile_us(0.99)),
+        kept_waiting: waited.as_secs_f64() / elapsed.as_secs_f64(),
     })
 }
 
@@ -131,7 +136,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(plan: &Plan, beside: &Beside, poll: &Poll) -> io::Result<Self> {
+    fn new(plan: &Open, beside: &Beside, poll: &Poll) -> io::Result<Self> {
         Ok(Self {
             connection: Connection::open(plan.address, poll.registry(), Token(plan.connections))?,
             arrivals: Arrivals {

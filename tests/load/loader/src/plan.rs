@@ -10,28 +10,55 @@ use crate::random::Random;
 
 /// One measurement.
 #[derive(Deserialize)]
-pub struct Plan {
+#[serde(rename_all = "snake_case")]
+pub enum Plan {
+    /// What requests cost.
+    Closed(Closed),
+    /// How long they take.
+    Open(Open),
+}
+
+/// The next request on a connection follows the answer to the one before.
+#[derive(Deserialize)]
+pub struct Closed {
+    /// Connections to each server that are kept alive.
+    pub connections: usize,
+    /// How often the servers take turns.
+    pub slices: usize,
+    /// The servers that are compared.
+    pub sides: Vec<Side>,
+}
+
+/// A server, and what is sent to it.
+#[derive(Deserialize)]
+pub struct Side {
     /// The server.
     pub address: SocketAddr,
     /// Its process, whose CPU time is read.
     pub pid: i32,
+    /// Answers before the measurement begins.
+    pub warm_up: usize,
+    /// Answers in each slice.
+    pub requests: usize,
+    /// What is sent.
+    pub traffic: Traffic,
+}
+
+/// Requests come at times of their own, whatever the server does.
+#[derive(Deserialize)]
+pub struct Open {
+    /// The server.
+    pub address: SocketAddr,
     /// Connections that are kept alive.
     pub connections: usize,
     /// Answers before the measurement begins.
     pub warm_up: usize,
     /// Answers that are measured.
     pub requests: usize,
-    /// What is sent.
-    pub traffic: Traffic,
-    /// Open loop; without it the next request on a connection follows the answer to the one before.
-    pub open: Option<Open>,
-}
-
-/// Requests that come at times of their own, whatever the server does.
-#[derive(Deserialize)]
-pub struct Open {
     /// Requests a second on average: their arrivals are a Poisson process.
     pub rate: f64,
+    /// What is sent.
+    pub traffic: Traffic,
     /// Evenly spaced requests on one connection of their own, beside the measured ones.
     pub beside: Option<Beside>,
 }
