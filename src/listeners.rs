@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::fs::{self, Permissions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use listenfd::ListenFd;
 
@@ -114,35 +113,41 @@ impl Listener {
     }
 
     /// Turns away, politely, everybody who is waiting in the queue: connections that the system has accepted and that
-    /// nobody will serve any more.
-    pub fn turn_away(&self) {
-        const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    /// nobody will serve any more. Answers who they were: they stay connected until that is dropped.
+    #[must_use]
+    pub fn turn_away(&self) -> Vec<Box<dyn Read>> {
+        let mut turned_away: Vec<Box<dyn Read>> = Vec::new();
         match self {
             Self::Tcp(socket) => {
                 while let Ok((mut peer, _)) = socket.accept() {
-                    let timeouts = peer.set_nonblocking(false).and(peer.set_read_timeout(Some(PATIENCE)));
-                    let answered = timeouts
-                        .and_then(|()| peer.write_all(ANSWER))
-                        .and_then(|()| peer.shutdown(Shutdown::Write));
-                    // What is unread when a socket closes takes the answer with it.
-                    let _ = answered.and_then(|()| peer.read(&mut [0; 4096]));
+                    // Whoever has gone needs no answer.
+                    let _ = peer.set_nonblocking(true).and_then(|()| peer.write_all(SORRY));
+                    let _ = peer.shutdown(Shutdown::Write);
+                    turned_away.push(Box::new(peer));
                 }
             }
             Self::Unix(socket) => {
                 while let Ok((mut peer, _)) = socket.accept() {
-                    let timeouts = peer.set_nonblocking(false).and(peer.set_read_timeout(Some(PATIENCE)));
-                    let answered = timeouts
-                        .and_then(|()| peer.write_all(ANSWER))
-                        .and_then(|()| peer.shutdown(Shutdown::Write));
-                    let _ = answered.and_then(|()| peer.read(&mut [0; 4096]));
+                    let _ = peer.set_nonblocking(true).and_then(|()| peer.write_all(SORRY));
+                    let _ = peer.shutdown(Shutdown::Write);
+                    turned_away.push(Box::new(peer));
                 }
             }
         }
+        turned_away
     }
 }
 
-/// How long to wait for the request of somebody who is turned away.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// Lets go of those who were turned away. What a closing socket has not read takes its answer with it, so their
+/// requests are read first, as far as they have arrived.
+pub fn let_go(mut turned_away: Vec<Box<dyn Read>>) {
+    for peer in &mut turned_away {
+        let _ = peer.read(&mut [0; 4096]);
+    }
+}
+
+const SORRY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::http::exchange::{self, Exchanges};
 use crate::http::{self, State, discovery};
 use crate::issuer::{self, Issuer};
-use crate::listeners::{Listener, Listeners};
+use crate::listeners::{self, Listener, Listeners};
 use crate::rotation::keeper::{Keeper, Running};
 use crate::startup::{self, Open, StartError};
 
@@ -155,9 +155,10 @@ impl Server {
         let given_up = Instant::now() + PATIENCE;
         let mut quiet_since = Instant::now();
         let mut begun = self.exchanges.count().1;
+        let mut turned_away = Vec::new();
         while Instant::now() < given_up {
             if !self.listeners.inherited {
-                self.listeners.sockets.iter().for_each(Listener::turn_away);
+                turned_away.extend(self.listeners.sockets.iter().flat_map(Listener::turn_away));
             }
             let (under_way, now_begun) = self.exchanges.count();
             if under_way > 0 || now_begun != begun {
@@ -172,7 +173,7 @@ impl Server {
             tracing::error!("the HTTP server did not end as it should");
         }
         if !self.listeners.inherited {
-            self.listeners.sockets.iter().for_each(Listener::turn_away);
+            turned_away.extend(self.listeners.sockets.iter().flat_map(Listener::turn_away));
         }
         self.listeners.clean_up();
         let keeper = self.keeper;
@@ -181,6 +182,7 @@ impl Server {
             tracing::error!("the key keeper did not end as it should");
         }
         self.state.store.checkpoint();
+        listeners::let_go(turned_away);
     }
 }
 

@@ -174,6 +174,23 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
+    /// A key that was just made: a standby that nobody has seen yet.
+    fn new(key: NewKey, now: Moment, longest_lifetime: Duration) -> Self {
+        Self {
+            kid: key.kid,
+            public: key.public,
+            created: now.wall,
+            founding: false,
+            published: None,
+            promoted: None,
+            retired: None,
+            signed_until: None,
+            out_of_use: None,
+            revoked: None,
+            longest_lifetime,
+        }
+    }
+
     /// The state, from the stamps.
     #[must_use]
     pub const fn state(&self) -> State {
@@ -289,19 +306,7 @@ impl KeyRing {
     /// The first ring of an issuer: one key signs, one stands by, and both are in the first key set ever served.
     #[must_use]
     pub fn found(active: NewKey, standby: NewKey, now: Moment, longest_lifetime: Duration) -> Self {
-        let record = |key: NewKey| KeyRecord {
-            kid: key.kid,
-            public: key.public,
-            created: now.wall,
-            founding: true,
-            published: None,
-            promoted: None,
-            retired: None,
-            signed_until: None,
-            out_of_use: None,
-            revoked: None,
-            longest_lifetime,
-        };
+        let record = |key| KeyRecord { founding: true, ..KeyRecord::new(key, now, longest_lifetime) };
         let active = KeyRecord { promoted: Some(now), signed_until: Some(now.wall), ..record(active) };
         Self { keys: vec![active, record(standby)] }
     }
@@ -516,19 +521,7 @@ impl KeyRing {
     }
 
     fn add_standby(&mut self, fresh: Option<NewKey>, now: Moment, longest_lifetime: Duration) {
-        self.keys.extend(fresh.map(|key| KeyRecord {
-            kid: key.kid,
-            public: key.public,
-            created: now.wall,
-            founding: false,
-            published: None,
-            promoted: None,
-            retired: None,
-            signed_until: None,
-            out_of_use: None,
-            revoked: None,
-            longest_lifetime,
-        }));
+        self.keys.extend(fresh.map(|key| KeyRecord::new(key, now, longest_lifetime)));
     }
 
     fn retire_active(&mut self, now: Moment) {

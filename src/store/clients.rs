@@ -53,25 +53,10 @@ const COLUMNS: &str =
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
 pub fn insert(db: &Connection, client: &Client) -> Result<bool> {
-    let settings = &client.settings;
-    let added = db
-        .prepare_cached(&format!(
-            "INSERT INTO clients ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
-        ))?
-        .execute(params![
-            client.id.as_str(),
-            settings.name,
-            settings.enabled,
-            join(settings.scope.iter().map(ScopePattern::as_str)),
-            join(settings.audience.iter().map(Audience::as_str)),
-            settings.audience_scopes.as_ref().map(audience_scopes_json),
-            settings.token_lifetime.map(|lifetime| millis(lifetime.0)),
-            Value::Object(settings.extra.clone()).to_string(),
-            client.created_at.millis(),
-            client.updated_at.millis(),
-        ])?;
-    allow_lifetime(db, settings)?;
-    Ok(added == 1)
+    let insert = format!(
+        "INSERT INTO clients ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
+    );
+    save(db, client, &insert)
 }
 
 /// Changes the settings of a client. Answers `false` when there is none.
@@ -79,25 +64,32 @@ pub fn insert(db: &Connection, client: &Client) -> Result<bool> {
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
 pub fn update(db: &Connection, client: &Client) -> Result<bool> {
+    let columns = COLUMNS.replacen("id, ", "", 1);
+    save(
+        db,
+        client,
+        &format!("UPDATE clients SET ({columns}) = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) WHERE id = ?1"),
+    )
+}
+
+fn save(db: &Connection, client: &Client, statement: &str) -> Result<bool> {
     let settings = &client.settings;
-    let changed = db
-        .prepare_cached(
-            "UPDATE clients SET name = ?2, enabled = ?3, scope = ?4, audience = ?5, audience_scopes = ?6,
-             token_lifetime = ?7, extra = ?8, updated_at = ?9 WHERE id = ?1",
-        )?
-        .execute(params![
-            client.id.as_str(),
-            settings.name,
-            settings.enabled,
-            join(settings.scope.iter().map(ScopePattern::as_str)),
-            join(settings.audience.iter().map(Audience::as_str)),
-            settings.audience_scopes.as_ref().map(audience_scopes_json),
-            settings.token_lifetime.map(|lifetime| millis(lifetime.0)),
-            Value::Object(settings.extra.clone()).to_string(),
-            client.updated_at.millis(),
-        ])?;
-    allow_lifetime(db, settings)?;
-    Ok(changed == 1)
+    let saved = db.prepare_cached(statement)?.execute(params![
+        client.id.as_str(),
+        settings.name,
+        settings.enabled,
+        join(settings.scope.iter().map(ScopePattern::as_str)),
+        join(settings.audience.iter().map(Audience::as_str)),
+        settings.audience_scopes.as_ref().map(audience_scopes_json),
+        settings.token_lifetime.map(|lifetime| millis(lifetime.0)),
+        Value::Object(settings.extra.clone()).to_string(),
+        client.created_at.millis(),
+        client.updated_at.millis(),
+    ])?;
+    if let Some(lifetime) = settings.token_lifetime {
+        keys::allow_lifetime(db, lifetime.0)?;
+    }
+    Ok(saved == 1)
 }
 
 /// Removes a client with its secrets. Answers whether it was there.
@@ -310,10 +302,6 @@ fn audience_scopes_json(map: &AudienceScopes) -> String {
         (audience.as_str().to_owned(), scopes.iter().map(|scope| scope.as_str()).collect::<Value>())
     };
     Value::Object(map.iter().map(entry).collect()).to_string()
-}
-
-fn allow_lifetime(db: &Connection, settings: &Settings) -> Result<()> {
-    settings.token_lifetime.map_or(Ok(()), |lifetime| keys::allow_lifetime(db, lifetime.0))
 }
 
 fn client(row: &Row<'_>) -> Result<Client> {

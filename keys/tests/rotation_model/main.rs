@@ -70,7 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => prop::bool::weighted(0.3).prop_map(|reboot| Step::Start { reboot }),
         2 => prop_oneof![-years..years, Just(years), Just(-years), -3_000..3_000_i64, -7_200_000..7_200_000_i64]
             .prop_map(Step::Jump),
-        1 => (1..24 * 3600_u64).prop_map(Step::Lifetime),
+        3 => prop_oneof![Just(30), Just(24 * 3600), 1..24 * 3600_u64].prop_map(Step::Lifetime),
         1 => (1..48 * 3600_u64).prop_map(Step::Propagation),
         1 => prop::option::of(48 * 3600..90 * 86_400_u64).prop_map(Step::Every),
     ]

@@ -63,7 +63,7 @@ impl Verifier {
     /// fetch is the one that counts, and it is as old as it can be.
     pub fn keep_fresh(&mut self, issuer: &Issuer) {
         let (age, keep) = (issuer.world.now - self.fetched, self.keep(issuer));
-        if age <= keep || issuer.served().is_none() {
+        if age < keep || issuer.served().is_none() {
             return;
         }
         let since = if keep == 0 { 0 } else { age % keep };
