@@ -221,25 +221,29 @@ pub fn lenient_object(body: &[u8]) -> Result<Map<String, Value>, serde_json::Err
         .or_else(|error| without_trailing_commas(body).map_or(Err(error), |body| json::object(&body)))
 }
 
-/// The text without commas before a closing brace; `None` when it has none.
+/// The text without commas that stand between a value and a closing brace; `None` when there are none.
 fn without_trailing_commas(body: &[u8]) -> Option<Vec<u8>> {
     let mut kept = body.to_vec();
-    let (mut in_string, mut escaped, mut comma) = (false, false, None);
+    let (mut in_string, mut escaped) = (false, false);
+    // The last byte that is not white space, and where it stands.
+    let (mut last, mut after_value) = ((b' ', 0), false);
     let mut found = Vec::new();
-    for (at, byte) in body.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => {
-                in_string = !in_string;
-                comma = None;
-            }
-            _ if in_string => {}
-            b',' => comma = Some(at),
-            b'}' => found.extend(comma.take()),
-            byte if byte.is_ascii_whitespace() => {}
-            _ => comma = None,
+    for (at, &byte) in body.iter().enumerate() {
+        if escaped {
+            escaped = false;
+        } else if in_string && byte == b'\\' {
+            escaped = true;
+        } else if byte == b'"' {
+            in_string = !in_string;
         }
+        if in_string || byte.is_ascii_whitespace() {
+            continue;
+        }
+        if byte == b'}' && last.0 == b',' && after_value {
+            found.push(last.1);
+        }
+        after_value = !matches!(last.0, b'{' | b'[' | b',' | b':' | b' ');
+        last = (byte, at);
     }
     for at in &found {
         if let Some(byte) = kept.get_mut(*at) {
@@ -260,7 +264,16 @@ mod tests {
         assert_eq!(read("").unwrap(), json!({}));
         assert_eq!(read("{\"a\": [\"b\"],\n}\n").unwrap(), json!({"a": ["b"]}));
         assert_eq!(read(r#"{"a": {"b": ",}",}, }"#).unwrap(), json!({"a": {"b": ",}"}}));
-        for wrong in [r#"{"a":1,,}"#, r#"{,}"#, r#"{"a":[1,]}"#, r#"{"a":1"#, r#"{"a":1,} x"#, "[]"] {
+        for wrong in [
+            r#"{"a":1,,}"#,
+            r#"{,}"#,
+            r#"{"a":,}"#,
+            r#"{"a":{,}}"#,
+            r#"{"a":[1,]}"#,
+            r#"{"a":1"#,
+            r#"{"a":1,} x"#,
+            "[]",
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }
