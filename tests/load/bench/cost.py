@@ -51,6 +51,7 @@ class Row:
     traffic: Traffic
     peer: Traffic | None = None
     is_token: bool = True
+    with_echo: bool = False
     comparison: Comparison = dataclasses.field(default_factory=Comparison)
 
 
@@ -71,7 +72,8 @@ def report(backend, binaries, sizes, machine, directory):
         form = requests('form', traffic.token_form, clients)
         tokens = [(client, token(small, client)) for client in clients for _ in range(20)]
         rows = [
-            Row(f'token, form, {sizes.few:,} clients', small, form, requests('peer-form', traffic.peer_token_form, [PEER_POST])),
+            Row(f'token, form, {sizes.few:,} clients', small, form, requests('peer-form', traffic.peer_token_form, [PEER_POST]),
+                with_echo=True),
             Row(f'token, form, {sizes.many:,} clients', large, requests('form-many', traffic.token_form, many.some(SAMPLE))),
             Row('token, form with HTTP Basic', small, requests('basic', traffic.token_basic, clients),
                 requests('peer-basic', traffic.peer_token_basic, [PEER_BASIC])),
@@ -79,8 +81,8 @@ def report(backend, binaries, sizes, machine, directory):
             Row('token, JSON, camelCase', small, requests('camel', traffic.token_camel, clients, CAMEL_TOKEN)),
             Row('introspection', small, requests('introspection', lambda pair: traffic.introspection(*pair), tokens, '"active":true'),
                 is_token=False),
-            Row('JWKS', small, requests('jwks', lambda path: traffic.jwks(path), [traffic.JWKS_PATH], '"keys":['),
-                requests('peer-jwks', lambda path: traffic.jwks(path), ['/jwks'], '"keys":['), is_token=False),
+            Row('JWKS', small, requests('jwks', traffic.jwks, [traffic.JWKS_PATH], '"keys":['),
+                requests('peer-jwks', traffic.jwks, ['/jwks'], '"keys":['), is_token=False),
         ]
         echo = Traffic.write(directory / 'echo', [traffic.token_form(client, '/echo') for client in clients], '')
         for _ in range(sizes.runs):
@@ -97,7 +99,7 @@ def sides(row, floor, peer, echo, sizes):
     # The floor's token answer is spelled in one way only.
     to_floor = dataclasses.replace(row.traffic, expect=TOKEN) if row.is_token else row.traffic
     compared = {'floor': Side(floor, to_floor, *amount), 'm2mint': Side(row.server, row.traffic, *amount)}
-    if row.name.startswith('token, form'):
+    if row.with_echo:
         compared['echo'] = Side(floor, echo, *amount)
     if peer and row.peer:
         compared['peer'] = Side(peer, row.peer, sizes.peer_requests, sizes.peer_warm_up)
@@ -129,11 +131,12 @@ def print_costs(rows, floor_target, peer_target):
 
 def print_rest(costs):
     """Where the time of a token request goes, by subtraction."""
-    own, floor, echo = (costs.figure(side).median for side in ('m2mint', 'floor', 'echo'))
+    own = costs.figure('m2mint').median
+    floor, echo = (costs.ratio(side, 'm2mint').median for side in ('floor', 'echo'))
     parts = [("HTTP: read, route, answer, the kernel's share", echo), ('one Ed25519 signature', floor - echo),
-             ("m2mint's own: parse, authenticate, allow, encode", own - floor)]
+             ("m2mint's own: parse, authenticate, allow, encode", 1 - floor)]
     section('Where the CPU time of a token request goes', ['', 'us', 'part'],
-            [[name, f'{part:.1f}', f'{part / own:.0%}'] for name, part in parts])
+            [[name, f'{part * own:.1f}', f'{part:.0%}'] for name, part in parts])
 
 
 # The peer allows a client one way to authenticate.
