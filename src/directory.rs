@@ -56,7 +56,7 @@ impl Secrets {
 /// One secret of a client.
 #[derive(Debug)]
 pub struct Secret {
-    /// Its row in the file.
+    /// Which of the client's secrets it is.
     pub id: i64,
     /// Milliseconds at which it stops being accepted; `i64::MAX` when never.
     pub expires_at: i64,
@@ -121,7 +121,7 @@ pub struct Directory {
     clients: HashMap<ClientId, IssuingClient>,
     revoked: HashMap<Box<str>, i64>,
     progress: Mutex<Progress>,
-    used: Mutex<std::collections::HashMap<i64, UnixTime>>,
+    used: Mutex<std::collections::HashMap<(Box<str>, i64), UnixTime>>,
     /// Whether any client has a chosen secret: then unknown clients must cost as much as known ones.
     any_slow_secret: AtomicBool,
 }
@@ -173,8 +173,8 @@ impl Directory {
         self.revoked.pin().contains_key(jti)
     }
 
-    /// Notes that `secret` was accepted. Written to the file later, in batches.
-    pub fn note_use(&self, secret: &Secret, now: UnixTime) {
+    /// Notes that a secret of the client `id` was accepted. Written to the file later, in batches.
+    pub fn note_use(&self, id: &str, secret: &Secret, now: UnixTime) {
         let last = secret.last_used_at.load(Ordering::Relaxed);
         let fresh = now.millis().saturating_sub(last) < m2mint_keys::time::millis(USE_RESOLUTION);
         if !fresh
@@ -183,13 +183,13 @@ impl Directory {
                 .compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            self.used.lock().insert(secret.id, now);
+            self.used.lock().insert((id.into(), secret.id), now);
         }
     }
 
     /// Takes the uses that have not been written yet.
     #[must_use]
-    pub fn take_uses(&self) -> Vec<(i64, UnixTime)> {
+    pub fn take_uses(&self) -> Vec<clients::Use> {
         self.used.lock().drain().collect()
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::directory::{Directory, IssuingClient, Secret, SecretCheck};
 use crate::issuer::Refusal;
-use crate::model::secret::{MAX_LENGTH, is_generated_secret, slow_hash_matches};
+use crate::model::secret::{MAX_LENGTH, has_generated_form, slow_hash_matches};
 
 /// How many requests may wait for a slow hash. One takes about 20 ms and 19 MiB, and only one runs at a time.
 const MOST_WAITING: usize = 64;
@@ -75,7 +75,7 @@ impl Authenticator {
         let guard = directory.guard();
         let client = directory.client(client_id, &guard);
         let secrets = client.map_or(&[][..], |client| client.secrets.as_slice());
-        let found = if is_generated_secret(presented) {
+        let found = if has_generated_form(presented) {
             let digest = crypto::sha256(presented.as_bytes());
             secrets.iter().find(|secret| match &secret.check {
                 SecretCheck::Fast(expected) => crypto::digests_equal(expected, &digest),
@@ -96,7 +96,7 @@ impl Authenticator {
             found
         };
         match (client, found) {
-            (Some(client), Some(secret)) => accept(directory, client, secret, now),
+            (Some(client), Some(secret)) => accept(directory, client_id, client, secret, now),
             _ => Check::Failed,
         }
     }
@@ -137,7 +137,7 @@ impl Authenticator {
                 && *slow.phc == *phc
             {
                 slow.remembered.get_or_init(|| self.mac(client_id, presented));
-                if matches!(accept(directory, client, secret, now), Check::Passed) {
+                if matches!(accept(directory, client_id, client, secret, now), Check::Passed) {
                     return Ok(());
                 }
             }
@@ -150,9 +150,9 @@ impl Authenticator {
     }
 }
 
-fn accept(directory: &Directory, client: &IssuingClient, secret: &Secret, now: UnixTime) -> Check {
+fn accept(directory: &Directory, id: &str, client: &IssuingClient, secret: &Secret, now: UnixTime) -> Check {
     if client.enabled && now.millis() < secret.expires_at {
-        directory.note_use(secret, now);
+        directory.note_use(id, secret, now);
         Check::Passed
     } else {
         Check::Failed

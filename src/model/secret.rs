@@ -29,6 +29,9 @@ pub enum InvalidSecret {
     /// Beyond what a request may carry.
     #[error("a secret must have at most {MAX_LENGTH} characters")]
     TooLong,
+    /// One of m2mint's own, with a mistake in it.
+    #[error("this looks like a secret made by m2mint, but its checksum is wrong")]
+    Mistyped,
     /// RFC 6749 Appendix A.2 allows printable ASCII only.
     #[error("a secret may hold printable ASCII characters only")]
     BadCharacter,
@@ -56,6 +59,9 @@ impl ClientSecret {
         }
         if !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
             return Err(InvalidSecret::BadCharacter);
+        }
+        if has_generated_form(text) && !is_generated("m2s_", text) {
+            return Err(InvalidSecret::Mistyped);
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
@@ -103,10 +109,11 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// Whether `presented` has the form, checksum included, of a secret that this server makes.
+/// Whether `presented` has the form of a secret that this server makes. Its checksum is not looked at: that is for
+/// scanners, and no secret with a wrong one was ever stored.
 #[must_use]
-pub fn is_generated_secret(presented: &str) -> bool {
-    is_generated("m2s_", presented)
+pub fn has_generated_form(presented: &str) -> bool {
+    presented.len() == "m2s_".len() + RANDOM_LENGTH + CHECKSUM_LENGTH && presented.starts_with("m2s_")
 }
 
 /// Checks a chosen secret against its Argon2id hash. Takes milliseconds and 19 MiB: never on a thread that serves.
@@ -200,12 +207,16 @@ mod tests {
     fn a_generated_secret_has_prefix_entropy_and_checksum() {
         let secret = ClientSecret::generate().unwrap();
         assert_eq!(secret.expose().len(), 4 + 43 + 6);
-        assert!(is_generated_secret(secret.expose()));
+        assert!(has_generated_form(secret.expose()) && ClientSecret::chosen(secret.expose()).is_ok());
         assert!(matches!(secret.hash().unwrap(), SecretHash::Sha256(_)));
         for position in 0..secret.expose().len() {
             let mut changed = secret.expose().as_bytes().to_vec();
             changed[position] = if changed[position] == b'x' { b'y' } else { b'x' };
-            assert!(!is_generated_secret(&String::from_utf8(changed).unwrap()), "character {position}");
+            let changed = String::from_utf8(changed).unwrap();
+            assert!(!is_generated("m2s_", &changed), "character {position}");
+            // What is not recognised as one of ours must not be stored as one.
+            let taken = ClientSecret::chosen(&changed).map(|secret| secret.hash().unwrap());
+            assert!(!matches!(taken, Ok(SecretHash::Sha256(_))), "character {position}");
         }
     }
 

@@ -45,6 +45,9 @@ pub struct IssuingRow<'a> {
     pub tokens_revoked_at: Option<UnixTime>,
 }
 
+/// Client and id of a secret, and when it was used.
+pub type Use = ((Box<str>, i64), UnixTime);
+
 const COLUMNS: &str =
     "id, name, enabled, scope, audience, audience_scopes, token_lifetime, extra, created_at, updated_at";
 
@@ -180,11 +183,16 @@ pub fn add_secret(
         SecretHash::Sha256(digest) => ("sha256", digest),
         SecretHash::Argon2id(phc) => ("argon2id", phc.as_bytes()),
     };
+    let id = db
+        .prepare_cached(
+            "UPDATE clients SET secrets_made = secrets_made + 1 WHERE id = ?1 RETURNING secrets_made",
+        )?
+        .query_row([client_id], |row| row.get(0))?;
     db.prepare_cached(
-        "INSERT INTO client_secrets (client_id, kind, hash, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO client_secrets (client_id, id, kind, hash, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute(params![client_id, kind, bytes, now.millis(), expires_at.map(UnixTime::millis)])?;
-    Ok(db.last_insert_rowid())
+    .execute(params![client_id, id, kind, bytes, now.millis(), expires_at.map(UnixTime::millis)])?;
+    Ok(id)
 }
 
 /// The secrets of a client, oldest first.
@@ -221,12 +229,13 @@ pub fn remove_secrets(db: &Connection, client_id: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
-pub fn save_last_used(db: &Connection, used: &[(i64, UnixTime)]) -> Result<()> {
+pub fn save_last_used(db: &Connection, used: &[Use]) -> Result<()> {
     let mut statement = db.prepare_cached(
-        "UPDATE client_secrets SET last_used_at = ?2 WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)",
+        "UPDATE client_secrets SET last_used_at = ?3
+         WHERE client_id = ?1 AND id = ?2 AND (last_used_at IS NULL OR last_used_at < ?3)",
     )?;
-    for (id, at) in used {
-        statement.execute(params![id, at.millis()])?;
+    for ((client_id, id), at) in used {
+        statement.execute(params![client_id, id, at.millis()])?;
     }
     Ok(())
 }

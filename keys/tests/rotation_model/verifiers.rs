@@ -45,11 +45,13 @@ pub struct Verifier {
     part_of_a: u32,
     copy: Vec<Kid>,
     fetched: i64,
+    /// Its copy was older than A at a time when there was nobody to ask: it is not used again, whatever A becomes.
+    thrown_away: bool,
 }
 
 impl Verifier {
     pub fn new(part_of_a: u32, issuer: &Issuer) -> Self {
-        let mut verifier = Self { part_of_a, copy: Vec::new(), fetched: i64::MIN };
+        let mut verifier = Self { part_of_a, copy: Vec::new(), fetched: i64::MIN, thrown_away: false };
         verifier.fetch(issuer);
         verifier
     }
@@ -63,6 +65,7 @@ impl Verifier {
     /// fetch is the one that counts, and it is as old as it can be.
     pub fn keep_fresh(&mut self, issuer: &Issuer) {
         let (age, keep) = (issuer.world.now - self.fetched, self.keep(issuer));
+        self.thrown_away |= age > millis(issuer.policy.propagation);
         if age < keep || issuer.served().is_none() {
             return;
         }
@@ -76,11 +79,12 @@ impl Verifier {
         if let Some(served) = issuer.served() {
             self.copy = served.to_vec();
             self.fetched = issuer.world.now;
+            self.thrown_away = false;
         }
     }
 
-    pub fn may_use_copy(&self, issuer: &Issuer) -> bool {
-        issuer.world.now - self.fetched <= millis(issuer.policy.propagation)
+    pub fn may_use_copy(&self) -> bool {
+        !self.thrown_away
     }
 
     pub fn knows(&self, kid: &Kid) -> bool {

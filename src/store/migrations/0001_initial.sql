@@ -71,23 +71,26 @@ CREATE TABLE clients (
     created_at         INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,
     -- Tokens issued up to this time are revoked.
-    tokens_revoked_at  INTEGER
+    tokens_revoked_at  INTEGER,
+    -- How many secrets it ever had: the id of the latest.
+    secrets_made       INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX clients_by_age ON clients (created_at, id);
 CREATE INDEX clients_by_lifetime ON clients (token_lifetime) WHERE token_lifetime IS NOT NULL;
 
+-- Kept in the order in which they are read: all of them, client by client, when a server starts.
 CREATE TABLE client_secrets (
-    id            INTEGER PRIMARY KEY AUTOINCREMENT,
     client_id     TEXT NOT NULL REFERENCES clients (id) ON DELETE CASCADE ON UPDATE CASCADE,
+    -- Counts the secrets that the client ever had.
+    id            INTEGER NOT NULL,
     kind          TEXT NOT NULL CHECK (kind IN ('sha256', 'argon2id')),
     hash          BLOB NOT NULL,
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER,
-    last_used_at  INTEGER
-) STRICT;
-
-CREATE INDEX secrets_by_client ON client_secrets (client_id);
+    last_used_at  INTEGER,
+    PRIMARY KEY (client_id, id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE revoked_tokens (
     jti                  TEXT PRIMARY KEY,
@@ -107,7 +110,8 @@ CREATE TABLE changes (
 
 CREATE TRIGGER client_added AFTER INSERT ON clients
     BEGIN INSERT INTO changes (kind, id) VALUES ('client', NEW.id); END;
-CREATE TRIGGER client_changed AFTER UPDATE ON clients
+CREATE TRIGGER client_changed AFTER UPDATE OF id, enabled, scope, audience, audience_scopes, token_lifetime,
+        tokens_revoked_at ON clients
     BEGIN INSERT INTO changes (kind, id) VALUES ('client', OLD.id); END;
 CREATE TRIGGER client_removed AFTER DELETE ON clients
     BEGIN INSERT INTO changes (kind, id) VALUES ('client', OLD.id); END;

@@ -73,10 +73,10 @@ def fill(database):
             file.execute(f'DROP TRIGGER {name}')
         indexes = range(database.clients)
         file.executemany(
-            'INSERT INTO clients (id, name, scope, audience, extra, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+            'INSERT INTO clients (id, name, scope, audience, extra, created_at, updated_at, secrets_made) VALUES (?, ?, ?, ?, ?, ?, ?, 1)',
             ((Client.number(index).id, f'Service {index}', SCOPE, AUDIENCE, '{}', now, now) for index in indexes))
         file.executemany(
-            "INSERT INTO client_secrets (client_id, kind, hash, created_at) VALUES (?, 'sha256', ?, ?)",
+            "INSERT INTO client_secrets (client_id, id, kind, hash, created_at) VALUES (?, 1, 'sha256', ?, ?)",
             ((client.id, hashlib.sha256(client.secret.encode()).digest(), now) for client in map(Client.number, indexes)))
         for _, sql in triggers:
             file.execute(sql)
