@@ -573,3 +573,6 @@ impl KeyRing {
 fn remaining(now: Attested, since: Attested, span: Duration) -> i64 {
     millis(span).saturating_sub(now.millis_since(since)).max(0)
 }
+
+#[cfg(test)]
+mod tests;

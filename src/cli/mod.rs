@@ -67,6 +67,7 @@ enum Verb {
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
 pub struct Settings {
     /// Configuration file [default: m2mint.toml, else /etc/m2mint/m2mint.toml]
     #[arg(long, global = true, value_name = "FILE")]

@@ -1,0 +1,174 @@
+use super::*;
+
+const A: i64 = 25 * 3_600_000;
+const L: Duration = Duration::from_secs(3600);
+const KEEP: i64 = 3_660_000;
+
+fn policy() -> Policy {
+    Policy { every: None, propagation: Duration::from_secs(25 * 3600), clock_skew: Duration::from_secs(60) }
+}
+
+fn at(millis: i64) -> Moment {
+    Moment {
+        wall: UnixTime::from_millis(1_800_000_000_000 + millis),
+        attested: Attested::from_millis(millis),
+    }
+}
+
+fn key(number: u8) -> NewKey {
+    let public = PublicKey::ed25519([number; 32]);
+    NewKey { kid: public.thumbprint(), public }
+}
+
+/// A ring that is served since time 0.
+fn ring() -> KeyRing {
+    let mut ring = KeyRing::found(key(1), key(2), at(0), L);
+    ring.apply(&Transition::ConfirmServed, at(0), None, L);
+    ring
+}
+
+/// A ring in which key 2 signs, key 3 stands by and key 1 is retired, since time 0.
+fn rotated() -> KeyRing {
+    let mut ring = ring();
+    ring.apply(&Transition::Promote, at(0), Some(key(3)), L);
+    ring.apply(&Transition::ConfirmServed, at(0), None, L);
+    ring
+}
+
+fn states(ring: &KeyRing) -> Vec<State> {
+    ring.records().iter().map(KeyRecord::state).collect()
+}
+
+#[test]
+fn the_first_standby_may_be_promoted_at_once_and_any_other_after_a() {
+    assert_eq!(ring().due(&policy(), at(0), true), Some(Transition::Promote));
+    let rotated = rotated();
+    assert_eq!(rotated.due(&policy(), at(1), true), None);
+    let wait = Outlook { promotion_in: Some(A - 1), hold: Some(Hold::Propagating) };
+    assert_eq!(rotated.outlook(&policy(), at(1), true), wait);
+    assert_eq!(rotated.due(&policy(), at(A), true), Some(Transition::Delete(key(1).kid)));
+}
+
+#[test]
+fn nothing_waits_from_before_it_was_served() {
+    let mut ring = ring();
+    ring.apply(&Transition::Promote, at(0), Some(key(3)), L);
+    assert_eq!(ring.due(&policy(), at(A), true), Some(Transition::ConfirmServed));
+    ring.apply(&Transition::ConfirmServed, at(A), None, L);
+    assert_eq!(ring.outlook(&policy(), at(A), true).promotion_in, Some(A));
+}
+
+#[test]
+fn a_promotion_retires_erases_and_makes_the_next_standby_in_one_step() {
+    let ring = rotated();
+    assert_eq!(states(&ring), [State::Retired, State::Active, State::Standby]);
+    assert_eq!(
+        ring.records().iter().map(KeyRecord::has_private_half).collect::<Vec<_>>(),
+        [false, true, true]
+    );
+    assert_eq!(
+        ring.published().map(|key| key.state().name()).collect::<Vec<_>>(),
+        ["active", "standby", "retired"]
+    );
+}
+
+#[test]
+fn a_retired_key_is_kept_for_the_longest_lifetime_that_it_signed() {
+    let mut ring = ring();
+    assert!(ring.allow_lifetime(10 * L));
+    assert!(!ring.allow_lifetime(L));
+    ring.apply(&Transition::Promote, at(0), Some(key(3)), L);
+    ring.apply(&Transition::ConfirmServed, at(0), None, L);
+    let kept = 10 * 3_600_000 + 60_000;
+    assert_eq!(ring.deletion_in(&key(1).kid, &policy(), at(0)), Some(kept));
+    assert_eq!(ring.due(&policy(), at(kept - 1), false), None);
+    assert_eq!(ring.due(&policy(), at(kept), false), Some(Transition::Delete(key(1).kid)));
+}
+
+#[test]
+fn a_key_that_signed_by_a_clock_that_ran_ahead_is_kept_until_that_time_has_passed() {
+    let mut ring = ring();
+    ring.witness(at(1_000_000_000).wall);
+    ring.apply(&Transition::Promote, at(0), Some(key(3)), L);
+    ring.apply(&Transition::ConfirmServed, at(0), None, L);
+    assert_eq!(ring.deletion_in(&key(1).kid, &policy(), at(0)), Some(1_000_000_000 + KEEP));
+}
+
+#[test]
+fn a_wall_clock_that_jumps_deletes_nothing() {
+    let rotated = rotated();
+    let jumped = Moment { wall: at(i64::from(i32::MAX) * 1000).wall, ..at(0) };
+    assert_eq!(rotated.due(&policy(), jumped, true), None);
+}
+
+#[test]
+fn the_timer_asks_when_its_period_has_passed() {
+    let policy = Policy { every: Some(Duration::from_secs(86_400 * 30)), ..policy() };
+    let month = 30 * 86_400_000;
+    let early = Outlook { promotion_in: Some(1), hold: Some(Hold::NotAsked) };
+    assert_eq!(ring().outlook(&policy, at(month - 1), false), early);
+    assert_eq!(ring().due(&policy, at(month), false), Some(Transition::Promote));
+}
+
+#[test]
+fn a_fifth_published_key_waits_for_the_oldest_to_go() {
+    let policy = Policy { propagation: Duration::from_secs(1), ..policy() };
+    let mut ring = rotated();
+    ring.apply(&Transition::Promote, at(10_000), Some(key(4)), L);
+    ring.apply(&Transition::ConfirmServed, at(10_000), None, L);
+    assert_eq!(ring.published().count(), MAX_PUBLISHED);
+    let held_up = Outlook { promotion_in: Some(KEEP - 20_000), hold: Some(Hold::TooManyPublished) };
+    assert_eq!(ring.outlook(&policy, at(20_000), true), held_up);
+    assert_eq!(ring.due(&policy, at(20_000), true), None);
+    ring.apply(&Transition::Delete(key(1).kid), at(KEEP), None, L);
+    assert_eq!(ring.due(&policy, at(KEEP), true), Some(Transition::Promote));
+}
+
+#[test]
+fn revoking_the_active_key_lets_the_standby_sign_in_the_same_step() {
+    let mut ring = rotated();
+    ring.revoke(&key(2).kid, at(1), Some(key(4)), L).unwrap();
+    assert_eq!(states(&ring), [State::Retired, State::Revoked, State::Active, State::Standby]);
+    assert!(ring.published().all(|published| published.kid != key(2).kid));
+    assert_eq!(ring.revoke(&key(2).kid, at(2), None, L), Err(RevokeError::AlreadyRevoked(key(2).kid)));
+    assert_eq!(ring.revoke(&key(9).kid, at(2), None, L), Err(RevokeError::Unknown(key(9).kid)));
+}
+
+#[test]
+fn revoking_a_standby_makes_another_one() {
+    let mut ring = rotated();
+    ring.revoke(&key(3).kid, at(1), Some(key(4)), L).unwrap();
+    assert_eq!(states(&ring), [State::Retired, State::Active, State::Revoked, State::Standby]);
+    assert!(!ring.get(&key(4).kid).unwrap().founding, "no verifier has it yet");
+}
+
+#[test]
+fn records_that_contradict_each_other_are_no_ring() {
+    let records = ring().records().to_vec();
+    assert_eq!(KeyRing::from_records(records.clone()), Ok(ring()));
+    assert_eq!(KeyRing::from_records(records[1..].to_vec()), Err(RingError::NotOneActive(0)));
+    assert_eq!(
+        KeyRing::from_records([&records[..1], &records[..1]].concat()),
+        Err(RingError::NotOneActive(2))
+    );
+    assert_eq!(
+        KeyRing::from_records([&records[..], &records[1..]].concat()),
+        Err(RingError::ManyStandbys(2))
+    );
+    let mut swapped = records;
+    swapped[0].public = PublicKey::ed25519([9; 32]);
+    assert_eq!(KeyRing::from_records(swapped), Err(RingError::WrongKid(key(1).kid)));
+}
+
+#[test]
+fn numbers_that_break_the_rule_are_refused_with_the_numbers() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let check = |policy: Policy, lifetime| policy.check(lifetime).map_err(|error| error.to_string());
+    assert_eq!(check(policy(), hours(24)), Ok(()));
+    assert!(check(Policy { propagation: Duration::ZERO, ..policy() }, L).unwrap_err().contains("0s"));
+    let error = check(Policy { every: Some(hours(24)), ..policy() }, L).unwrap_err();
+    assert!(error.contains("24h") && error.contains("25h"), "{error}");
+    let error = check(Policy { every: Some(hours(25)), ..policy() }, hours(60)).unwrap_err();
+    assert!(error.contains("25h") && error.contains("60h"), "{error}");
+    assert_eq!(check(Policy { every: Some(hours(31)), ..policy() }, hours(60)), Ok(()));
+}
