@@ -11,7 +11,8 @@ use crate::http::client_json::ok;
 use crate::http::clients::{answer, object, required_text};
 use crate::http::error::{AdminError, Code, OAuthError};
 use crate::http::introspect::description;
-use crate::http::request::{Authorization, Body, Parameters};
+use crate::http::parameters::Parameters;
+use crate::http::request::{Authorization, Body};
 use crate::http::token::{self, Extras, Spelling};
 use crate::model::names::split_scopes;
 
@@ -39,7 +40,7 @@ pub async fn issue(_: Admin, body: Body, state: Data<State>) -> Answer {
         return Err(AdminError::BadInput(MALFORMED.into()));
     }
     let authorization = authorization(&body)?;
-    let input = Parameters::from_object(input.clone());
+    let input = Parameters::from_object(input);
     let issued =
         token::issue(&state, &input, Spelling::Snake, authorization, Extras { issuer, claims }).await;
     let issued = issued.map_err(unavailable_or_oauth)?;
@@ -73,7 +74,7 @@ pub async fn revoke(_: Admin, body: Body, state: Data<State>) -> Answer {
     let body = object(body)?;
     let token = required_text(&body, "token")?;
     let authorization = authorization(&body)?;
-    let given = Parameters::from_object(body.clone());
+    let given = Parameters::from_object(&body);
     let identified =
         given.has("client_id") || given.has("client_secret") || !matches!(authorization, Authorization::None);
     let client_id = match identified {

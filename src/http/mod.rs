@@ -9,7 +9,8 @@
 //! | [`core_token`] | the SuperTokens core's token calls |
 //! | [`core`] | `/hello`, `/apiversion` |
 //! | [`admin`] | who may administer |
-//! | [`request`] | reading bodies, forms, JSON, HTTP Basic |
+//! | [`parameters`] | named parameters, from a form or from JSON |
+//! | [`request`] | bodies, HTTP Basic, the admin API's JSON |
 //! | [`error`] | every error that leaves the server |
 //! | [`exchange`] | what surrounds each exchange: request ids, counting, refusing to stay connected while stopping |
 
@@ -23,6 +24,7 @@ pub mod error;
 pub mod exchange;
 pub mod introspect;
 pub mod jwks;
+pub mod parameters;
 pub mod request;
 pub mod revoke;
 pub mod token;

@@ -1,6 +1,4 @@
-//! Reading requests: bodies of a bounded size, forms and JSON objects without repeated names, HTTP Basic.
-
-use std::borrow::Cow;
+//! Reading requests: bodies of a bounded size, HTTP Basic, the admin API's JSON.
 
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
@@ -12,13 +10,10 @@ use m2mint_keys::json;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::http::error::OAuthError;
+use crate::http::parameters::form_decoded;
 
 /// The largest body that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
-
-/// More parameters than any request has.
-const MOST_PARAMETERS: usize = 64;
 
 /// A body, or why there is none.
 pub type Body = Result<Bytes, actix_web::Error>;
@@ -40,126 +35,6 @@ pub fn is_too_large(error: &actix_web::Error) -> bool {
 pub fn content_type(request: &HttpRequest) -> &str {
     let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split_once(';').map_or(value, |(essence, _)| essence).trim()
-}
-
-/// Named parameters of a request, whatever they came in.
-pub enum Parameters<'a> {
-    /// A form: names and values in their order.
-    Form(Vec<(Cow<'a, str>, Cow<'a, str>)>),
-    /// A JSON object, without nulls.
-    Json(Map<String, Value>),
-}
-
-impl<'a> Parameters<'a> {
-    /// Parameters of a form. `audience` and `resource` may come several times with different values: that is a question
-    /// of what may be asked for.
-    ///
-    /// # Errors
-    /// `invalid_request` when a parameter comes twice (RFC 6749 §3.2), or there are very many.
-    pub fn from_form(body: &'a [u8]) -> Result<Self, OAuthError> {
-        let mut parameters: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
-        for (name, value) in form_urlencoded::parse(body) {
-            let may_repeat = (name == "audience" || name == "resource") && !value.is_empty();
-            let repeated = |(known, before): &(Cow<'_, str>, Cow<'_, str>)| {
-                *known == name && !(may_repeat && !before.is_empty() && *before != value)
-            };
-            if parameters.iter().any(repeated) {
-                return Err(twice(&name));
-            }
-            if parameters.len() == MOST_PARAMETERS {
-                return Err(OAuthError::invalid_request(format!("more than {MOST_PARAMETERS} parameters")));
-            }
-            parameters.push((name, value));
-        }
-        // RFC 6749 §3.2: a parameter without a value is treated as if it had been left out.
-        parameters.retain(|(_, value)| !value.is_empty());
-        Ok(Self::Form(parameters))
-    }
-
-    /// Parameters of a JSON object.
-    ///
-    /// # Errors
-    /// `invalid_request` when it is none, or a member appears twice.
-    pub fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
-        let object = json::object(body);
-        let object = object.map_err(|error| {
-            OAuthError::invalid_request(format!("the body is not a JSON object: {error}"))
-        })?;
-        Ok(Self::from_object(object))
-    }
-
-    /// Parameters that have been read already. A null is treated as if it had been left out.
-    #[must_use]
-    pub fn from_object(mut object: Map<String, Value>) -> Self {
-        object.retain(|_, value| !value.is_null());
-        Self::Json(object)
-    }
-
-    /// Whether a parameter is there.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        match self {
-            Self::Form(all) => all.iter().any(|(known, _)| known == name),
-            Self::Json(object) => object.contains_key(name),
-        }
-    }
-
-    /// Whether a parameter is a JSON array.
-    #[must_use]
-    pub fn is_array(&self, name: &str) -> bool {
-        matches!(self, Self::Json(object) if object.get(name).is_some_and(Value::is_array))
-    }
-
-    /// A text. An empty one is treated as if it had been left out.
-    ///
-    /// # Errors
-    /// `invalid_request` when it is something else.
-    pub fn text(&self, name: &str) -> Result<Option<&str>, OAuthError> {
-        match self {
-            Self::Form(all) => Ok(all.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)),
-            Self::Json(object) => match object.get(name) {
-                None => Ok(None),
-                Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-                Some(_) => Err(OAuthError::invalid_request(format!("{name} must be a string"))),
-            },
-        }
-    }
-
-    /// A text, or several.
-    ///
-    /// # Errors
-    /// `invalid_request` when it is something else.
-    pub fn texts(&self, name: &str) -> Result<Vec<&str>, OAuthError> {
-        let wrong = || OAuthError::invalid_request(format!("{name} must be a string or an array of strings"));
-        match self {
-            Self::Form(all) => {
-                Ok(all.iter().filter(|(known, _)| known == name).map(|(_, value)| &**value).collect())
-            }
-            Self::Json(object) => match object.get(name) {
-                None => Ok(Vec::new()),
-                Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-                Some(Value::String(text)) => Ok(vec![text]),
-                Some(Value::Array(all)) => all.iter().map(|one| one.as_str().ok_or_else(wrong)).collect(),
-                Some(_) => Err(wrong()),
-            },
-        }
-    }
-}
-
-fn twice(name: &str) -> OAuthError {
-    // Only names that are ours are repeated in the answer.
-    let known = [
-        "grant_type",
-        "client_id",
-        "client_secret",
-        "scope",
-        "audience",
-        "resource",
-        "token",
-        "token_type_hint",
-    ];
-    let name = known.into_iter().find(|known| *known == name).unwrap_or("a parameter");
-    OAuthError::invalid_request(format!("{name} appears twice"))
 }
 
 /// What the Authorization header says.
@@ -194,18 +69,13 @@ impl Authorization {
         let decoded = STANDARD.decode(encoded.trim()).ok().map(Zeroizing::new);
         let decoded = decoded.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
         match decoded.and_then(|text| text.split_once(':')) {
-            Some((id, secret)) => Self::Basic(form_decoded(id), form_decoded(secret)),
+            Some((id, secret)) => {
+                let decoded = |text| Zeroizing::new(form_decoded(text).into_owned());
+                Self::Basic(decoded(id), decoded(secret))
+            }
             None => Self::Unusable,
         }
     }
-}
-
-fn form_decoded(text: &str) -> Zeroizing<String> {
-    if !text.contains(['+', '%', '&', '=']) {
-        return Zeroizing::new(text.to_owned());
-    }
-    let spaces = text.replace('+', " ");
-    Zeroizing::new(percent_encoding::percent_decode_str(&spaces).decode_utf8_lossy().into_owned())
 }
 
 /// Reads a JSON object as the admin API takes it: nothing at all is an empty object, and a comma before the closing
@@ -289,19 +159,6 @@ mod tests {
     fn what_is_not_basic_is_unusable() {
         for header in ["", "Basic", "Basic ", "Basic !!!", "Basic YQ==", "Bearer YTpi", "BasicYTpi"] {
             assert!(matches!(Authorization::parse(header), Authorization::Unusable), "{header:?}");
-        }
-    }
-
-    #[test]
-    fn a_form_without_repetitions() {
-        let form = Parameters::from_form(b"scope=a+b&audience=x&empty=&audience=y").unwrap();
-        assert_eq!(form.text("scope").unwrap(), Some("a b"));
-        assert_eq!(form.texts("audience").unwrap(), ["x", "y"]);
-        assert!(!form.has("empty"));
-        for wrong in
-            ["scope=a&scope=a", "audience=x&audience=x", "audience=x&audience=y&audience=x", "a=1&a=2"]
-        {
-            assert!(Parameters::from_form(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }

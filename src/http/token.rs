@@ -1,14 +1,13 @@
 //! `POST /oauth/token` (RFC 6749 §4.4), in three dialects.
 
-use std::fmt::Write as _;
-
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::http::State;
 use crate::http::error::{Code, OAuthError, PublicError};
-use crate::http::request::{Authorization, Body, Parameters, content_type, is_too_large};
+use crate::http::parameters::Parameters;
+use crate::http::request::{Authorization, Body, content_type, is_too_large};
 use crate::issuer::{Issued, TokenRequest};
 use crate::model::names::split_scopes;
 
@@ -239,18 +238,18 @@ fn scopes<'a>(parameters: &'a Parameters<'_>) -> Result<Option<Vec<&'a str>>, OA
 /// hold a quote or a backslash.
 fn token_response(issued: &Issued, spelling: Spelling) -> HttpResponse {
     let Issued { token, lifetime, scope } = issued;
-    let mut body = String::with_capacity(token.len() + scope.len() + 100);
-    // Writing to a string cannot fail.
-    let _ = match spelling {
-        Spelling::Snake => write!(
-            body,
-            r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{lifetime},"scope":"{scope}"}}"#
-        ),
-        Spelling::Camel => write!(
-            body,
-            r#"{{"accessToken":"{token}","expiresIn":{lifetime},"tokenType":"Bearer","scope":"{scope}"}}"#
-        ),
+    let names = match spelling {
+        Spelling::Snake => {
+            [r#"{"access_token":""#, r#"","token_type":"Bearer","expires_in":"#, r#","scope":""#]
+        }
+        Spelling::Camel => [r#"{"accessToken":""#, r#"","tokenType":"Bearer","expiresIn":"#, r#","scope":""#],
     };
+    let mut body = String::with_capacity(token.len() + scope.len() + 100);
+    for (name, value) in names.into_iter().zip([token, &*lifetime.to_string(), scope]) {
+        body.push_str(name);
+        body.push_str(value);
+    }
+    body.push_str("\"}");
     let header = |name: HeaderName, value: &'static str| (name, HeaderValue::from_static(value));
     HttpResponse::Ok()
         .insert_header(header(CONTENT_TYPE, "application/json"))
