@@ -16,7 +16,7 @@ use crate::http::admin::AdminKeys;
 use crate::model::AdminKey;
 use crate::rotation::keeper::{self, Waiting};
 use crate::rotation::{RotationError, Settings, keyring_file};
-use crate::store::{OpenError, Store, StoreError, admin_keys, schema};
+use crate::store::{Claim, OpenError, Store, StoreError, admin_keys, schema};
 
 /// Why the server does not start, in words for the person who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ pub struct Open {
 /// [`StartError`]
 pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     schema::create_private(&config.database)?;
-    let claim = schema::claim(&config.database)?;
+    let claim = Claim::take(&config.database)?;
     let store = Arc::new(Store::open(&config.database, Some(claim))?);
     let founded = keyring_file::is_founded(&store)?;
     let master = master_key(&config.master_key, &config.database, founded)?;

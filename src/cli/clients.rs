@@ -33,11 +33,13 @@ pub enum Action {
     /// Show a client
     Show {
         /// Client id
+        #[arg(allow_hyphen_values = true)]
         id: String,
     },
     /// Change what is given and leave the rest
     Update {
         /// Client id
+        #[arg(allow_hyphen_values = true)]
         id: String,
         /// What it may do
         #[command(flatten)]
@@ -46,6 +48,7 @@ pub enum Action {
     /// Remove a client: it gets no more tokens
     Remove {
         /// Client id
+        #[arg(allow_hyphen_values = true)]
         id: String,
         /// Do not ask
         #[arg(long)]

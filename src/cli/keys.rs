@@ -18,7 +18,7 @@ use crate::model::Span;
 use crate::rotation::RotationError;
 use crate::rotation::keeper::in_words;
 use crate::store::keys::KeyRequest;
-use crate::store::{OpenError, Store, keys, schema};
+use crate::store::{Claim, OpenError, Store, keys};
 
 /// How long to wait for the server to meet a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ pub enum Action {
     /// Take a key out of the JWKS at once: its tokens are refused from now on
     Revoke {
         /// Key id, as `m2mint keys` shows it
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Do not ask
         #[arg(long)]
@@ -48,7 +49,7 @@ pub enum Action {
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
     // Closed again before the store opens the file: closing any descriptor of it would drop SQLite's locks.
-    let served = match schema::claim(&config.database) {
+    let served = match Claim::look(&config.database) {
         Ok(_) => false,
         Err(OpenError::Claimed { .. }) => true,
         Err(_) => return Err(OpenError::Missing { path: config.database.clone() }.into()),

@@ -18,6 +18,7 @@ pub enum Action {
     /// Make one more secret and show it, this once
     Add {
         /// Client id
+        #[arg(allow_hyphen_values = true)]
         client: String,
         /// How long it is accepted, such as 90d [default: for ever]
         #[arg(long, value_name = "DURATION")]
@@ -26,11 +27,13 @@ pub enum Action {
     /// List the secrets of a client: ids and dates, never the secrets
     List {
         /// Client id
+        #[arg(allow_hyphen_values = true)]
         client: String,
     },
     /// Remove one secret: it is refused from now on
     Remove {
         /// Client id
+        #[arg(allow_hyphen_values = true)]
         client: String,
         /// Id of the secret, as `secrets list` shows it
         secret: i64,

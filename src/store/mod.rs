@@ -16,14 +16,13 @@ pub mod keys;
 pub mod revocations;
 pub mod schema;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-pub use schema::OpenError;
+pub use schema::{Claim, OpenError};
 
 /// Why a read or a write did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +68,7 @@ pub struct Store {
     /// How often the reader was opened.
     reader_opened: AtomicU64,
     /// Held as long as this process serves the file. Closed last: closing any descriptor of a file drops SQLite's locks on it.
-    _claim: Option<File>,
+    _claim: Option<Claim>,
 }
 
 impl Store {
@@ -77,7 +76,7 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`], in words for the person who starts the program.
-    pub fn open(path: &Path, claim: Option<File>) -> std::result::Result<Self, OpenError> {
+    pub fn open(path: &Path, claim: Option<Claim>) -> std::result::Result<Self, OpenError> {
         let writer = schema::open_writer(path)?;
         let reader = schema::open_reader(path)?;
         let path = path.to_owned();

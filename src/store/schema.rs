@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -88,16 +88,50 @@ pub fn create_private(path: &Path) -> Result<bool, OpenError> {
     }
 }
 
-/// Claims the file for serving: only one process may drive its keys. The claim ends with the returned file.
-///
-/// # Errors
-/// [`OpenError::Claimed`] when another process holds it.
-pub fn claim(path: &Path) -> Result<File, OpenError> {
-    let file = File::open(path).map_err(|error| OpenError::unusable(path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(OpenError::Claimed { path: path.to_owned() }),
-        Err(fs::TryLockError::Error(error)) => Err(OpenError::unusable(path, error)),
+/// How long a server waits for a claim that another process holds: a verb of the command line looks for an instant
+/// whether the file is served.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Only one process may drive the file's keys: the one that holds this.
+#[derive(Debug)]
+pub struct Claim(File);
+
+impl Claim {
+    /// Claims the file for serving.
+    ///
+    /// # Errors
+    /// [`OpenError::Claimed`] when another process serves it.
+    pub fn take(path: &Path) -> Result<Self, OpenError> {
+        let given_up = Instant::now() + CLAIM_PATIENCE;
+        loop {
+            match Self::look(path) {
+                Err(OpenError::Claimed { .. }) if Instant::now() < given_up => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Claims the file if nobody holds it now.
+    ///
+    /// # Errors
+    /// [`OpenError::Claimed`] when somebody does.
+    pub fn look(path: &Path) -> Result<Self, OpenError> {
+        let file = File::open(path).map_err(|error| OpenError::unusable(path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(fs::TryLockError::WouldBlock) => Err(OpenError::Claimed { path: path.to_owned() }),
+            Err(fs::TryLockError::Error(error)) => Err(OpenError::unusable(path, error)),
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that was forked while this one held the claim keeps a copy of the
+        // descriptor until it executes its program, and the lock would last as long. There is nobody to tell of an error.
+        let _ = self.0.unlock();
     }
 }
 
@@ -167,4 +201,23 @@ fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_excludes_every_other_and_ends_when_it_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m2mint.db");
+        create_private(&path).unwrap();
+        let claim = Claim::take(&path).unwrap();
+        assert!(matches!(Claim::look(&path), Err(OpenError::Claimed { .. })));
+        // What a process that was just forked holds.
+        let inherited = claim.0.try_clone().unwrap();
+        drop(claim);
+        drop(Claim::look(&path).unwrap());
+        drop(inherited);
+    }
 }

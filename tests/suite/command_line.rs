@@ -75,8 +75,10 @@ fn keys_revoke_takes_a_key_out_at_once_and_the_standby_signs() {
     let state =
         |wanted: &str| keys["keys"].as_array().unwrap().iter().filter(|key| key["state"] == wanted).count();
     assert_eq!((state("active"), state("standby"), state("revoked")), (1, 1, 1), "{keys}");
-    for again in [&*active, "no-such-key"] {
+    // A thumbprint may begin with a hyphen.
+    for again in [&*active, "no-such-key", "-no-such-key"] {
         assert_eq!(server.run(&["keys", "revoke", again, "--yes"]).status.code(), Some(3));
+        assert_eq!(server.run(&["keys", "revoke", "--yes", again]).status.code(), Some(3));
     }
 }
 
