@@ -4,6 +4,7 @@
 //! `model` → `m2mint_keys`.
 
 pub mod administration;
+pub mod background;
 pub mod cli;
 pub mod clock;
 pub mod config;

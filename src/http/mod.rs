@@ -37,6 +37,7 @@ use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Respons
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use crate::background;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::http::admin::AdminKeys;
@@ -76,7 +77,7 @@ impl State {
         change: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let (store, directory) = (Arc::clone(&self.store), Arc::clone(&self.directory));
-        let changed = web::block(move || {
+        let changed = background::run(move || {
             let value = change(&store);
             // Also after an error: if it is not known whether the file took the change, memory follows the file.
             let keys = directory.refresh(&store);
@@ -98,7 +99,7 @@ impl State {
         look: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = Arc::clone(&self.store);
-        web::block(move || look(&store)).await.map_err(|_| stopping())?
+        background::run(move || look(&store)).await.map_err(|_| stopping())?
     }
 }
 

@@ -11,6 +11,7 @@ use m2mint_keys::crypto::{self, CryptoError};
 use m2mint_keys::time::UnixTime;
 use tokio::sync::Semaphore;
 
+use crate::background;
 use crate::directory::{Directory, IssuingClient, Secret, SecretCheck};
 use crate::issuer::Refusal;
 use crate::model::secret::{MAX_LENGTH, has_generated_form, slow_hash_matches};
@@ -111,7 +112,7 @@ impl Authenticator {
         let waiting = Waiting(&self.waiting);
         let permit = self.slow.acquire().await.map_err(|_| BUSY)?;
         let presented = zeroize::Zeroizing::new(presented.to_owned());
-        let tried = tokio::task::spawn_blocking(move || {
+        let tried = background::run(move || {
             let matching: Vec<_> =
                 hashes.into_iter().filter(|phc| slow_hash_matches(phc, &presented)).collect();
             matching.into_iter().next()

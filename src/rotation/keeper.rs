@@ -16,6 +16,7 @@ use m2mint_keys::time::Moment;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::background;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::rotation::gate::Gate;
@@ -208,7 +209,10 @@ impl Waiting {
     /// The system's, when it gives no thread.
     pub fn start(self) -> std::io::Result<Running> {
         let mut duty = self.duty;
-        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || duty.run())?;
+        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
+            background::give_way();
+            duty.run();
+        })?;
         Ok(Running { keeper: self.keeper, thread })
     }
 }

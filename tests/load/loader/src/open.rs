@@ -58,7 +58,8 @@ pub fn run(plan: &Open) -> io::Result<Report> {
     for index in 0..plan.connections {
         connections.push((Connection::open(plan.address, poll.registry(), Token(index))?, None));
     }
-    let mut idle: Vec<usize> = (0..plan.connections).collect();
+    // Taken in turn: a server closes a connection on which nothing is asked for a while.
+    let mut idle: VecDeque<usize> = (0..plan.connections).collect();
     let mut waiting = VecDeque::new();
     let mut beside = plan.beside.as_ref().map(|beside| Writer::new(plan, beside, &poll)).transpose()?;
 
@@ -81,12 +82,12 @@ pub fn run(plan: &Open) -> io::Result<Report> {
             main.due += Duration::from_secs_f64(random.exponential() / plan.rate);
             arrived += 1;
         }
-        while let (Some(due), Some(index)) = (waiting.front(), idle.last()) {
+        while let (Some(due), Some(index)) = (waiting.front(), idle.front()) {
             let (connection, under_way) = &mut connections[*index];
             connection.send(main.requests.any())?;
             *under_way = Some(*due);
             waiting.pop_front();
-            idle.pop();
+            idle.pop_front();
         }
         if let Some(writer) = &mut beside {
             writer.send_if_due(now)?;
@@ -105,7 +106,7 @@ pub fn run(plan: &Open) -> io::Result<Report> {
                 continue;
             }
             let Some(due) = under_way.take() else { return Err(io::Error::other("an answer to nothing")) };
-            idle.push(index);
+            idle.push_back(index);
             answered += 1;
             last_answer = now;
             if answered > plan.warm_up {
