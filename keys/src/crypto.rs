@@ -12,7 +12,10 @@ compile_error!("m2mint-keys needs a crypto backend: enable the feature `ring` or
 
 use backend::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use backend::rand::SecureRandom as _;
-use backend::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use backend::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
+};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// Name of the backend that this build uses, for `--version` and reports.
@@ -110,6 +113,19 @@ impl Drop for Ed25519 {
 #[must_use]
 pub(crate) fn ed25519_verifies(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ED25519, public).verify(message, signature).is_ok()
+}
+
+/// Checks an ECDSA signature: P-256, SHA-256, r and s of 32 bytes each (RFC 7518 §3.4).
+#[must_use]
+pub(crate) fn p256_verifies(point: &[u8; 65], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).is_ok()
+}
+
+/// Checks an RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 7518 §3.3).
+#[must_use]
+pub(crate) fn rsa_verifies(modulus: &[u8], exponent: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let key = RsaPublicKeyComponents { n: modulus, e: exponent };
+    key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
 }
 
 /// AES-256-GCM. Answers nonce, ciphertext and tag as one string of bytes.

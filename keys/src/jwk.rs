@@ -35,57 +35,152 @@ impl fmt::Display for Kid {
     }
 }
 
-/// The public half of a signing key. It cannot hold a private one.
+/// A public key. It cannot hold a private one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicKey {
-    bytes: [u8; 32],
+pub struct PublicKey(Form);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
+    Ed25519([u8; 32]),
+    /// Uncompressed point: 4, x, y.
+    P256([u8; 65]),
+    /// Big-endian, without leading zeros.
+    Rsa {
+        modulus: Box<[u8]>,
+        exponent: Box<[u8]>,
+    },
 }
 
 impl PublicKey {
-    /// An Ed25519 public key from its 32 bytes (RFC 8032 §5.1.5).
+    /// The key of `algorithm` in the bytes that [`PublicKey::bytes`] gives. RSA keys come from a [`Jwk`] only.
     #[must_use]
-    pub const fn ed25519(bytes: [u8; 32]) -> Self {
-        Self { bytes }
+    pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
+        match algorithm {
+            Algorithm::EdDsa => bytes.try_into().ok().filter(ed25519::is_sound).map(Form::Ed25519),
+            Algorithm::Es256 => {
+                bytes.try_into().ok().filter(|point: &[u8; 65]| point.starts_with(&[4])).map(Form::P256)
+            }
+            Algorithm::Rs256 => None,
+        }
+        .map(Self)
     }
 
-    /// The raw bytes.
+    /// The raw bytes: an Ed25519 public key (RFC 8032 §5.1.5), an uncompressed P-256 point (SEC 1 §2.3.3), or an RSA
+    /// modulus.
     #[must_use]
-    pub const fn bytes(&self) -> &[u8; 32] {
-        &self.bytes
+    pub const fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Form::Ed25519(bytes) => bytes,
+            Form::P256(point) => point,
+            Form::Rsa { modulus, .. } => modulus,
+        }
     }
 
     /// The algorithm that this key signs with. It belongs to the key; a token has no say in it (RFC 8725 §3.1).
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDsa
+        match self.0 {
+            Form::Ed25519(_) => Algorithm::EdDsa,
+            Form::P256(_) => Algorithm::Es256,
+            Form::Rsa { .. } => Algorithm::Rs256,
+        }
     }
 
     /// The RFC 7638 thumbprint.
     #[must_use]
     pub fn thumbprint(&self) -> Kid {
+        let Jwk { kty, crv, x, y, n, e, .. } = self.members();
         // RFC 7638 §3.2, RFC 8037 §2: the required members, in lexicographic order, without white space.
-        let members =
-            format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, URL_SAFE_NO_PAD.encode(self.bytes));
+        let members = match &self.0 {
+            Form::Ed25519(_) => format!(r#"{{"crv":"{crv}","kty":"{kty}","x":"{x}"}}"#),
+            Form::P256(_) => format!(r#"{{"crv":"{crv}","kty":"{kty}","x":"{x}","y":"{y}"}}"#),
+            Form::Rsa { .. } => format!(r#"{{"e":"{e}","kty":"{kty}","n":"{n}"}}"#),
+        };
         Kid(URL_SAFE_NO_PAD.encode(crypto::sha256(members.as_bytes())).into())
     }
 
     /// Whether `signature` is this key's signature of `message`.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        crypto::ed25519_verifies(&self.bytes, message, signature)
+        match &self.0 {
+            Form::Ed25519(key) => {
+                ed25519::is_sound_signature(signature) && crypto::ed25519_verifies(key, message, signature)
+            }
+            Form::P256(point) => crypto::p256_verifies(point, message, signature),
+            Form::Rsa { modulus, exponent } => crypto::rsa_verifies(modulus, exponent, message, signature),
+        }
+    }
+
+    /// The members of the JWK that say which key it is.
+    fn members(&self) -> Jwk {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        match &self.0 {
+            Form::Ed25519(key) => {
+                Jwk { kty: "OKP".into(), crv: "Ed25519".into(), x: encode(key), ..Jwk::default() }
+            }
+            Form::P256([_, point @ ..]) => {
+                let (x, y) = point.split_at(32);
+                Jwk { kty: "EC".into(), crv: "P-256".into(), x: encode(x), y: encode(y), ..Jwk::default() }
+            }
+            Form::Rsa { modulus, exponent } => {
+                Jwk { kty: "RSA".into(), n: encode(modulus), e: encode(exponent), ..Jwk::default() }
+            }
+        }
     }
 }
 
-/// Why a JWK cannot be used to verify m2mint's tokens.
+/// Points that a key or a signature must not hold. The backends compute with them; strict verifiers refuse them
+/// (RFC 8032 §5.1.7, FIPS 186-5 §7.6.4): a signature under a point of small order fits many messages.
+mod ed25519 {
+    /// p = 2^255 - 19, little-endian.
+    const P: [u8; 32] = {
+        let mut p = [0xff; 32];
+        p[0] = 0xed;
+        p[31] = 0x7f;
+        p
+    };
+
+    /// The y coordinates below p of the eight points whose order divides 8, little-endian.
+    const SMALL_ORDER: [[u8; 32]; 5] = {
+        let mut one = [0; 32];
+        one[0] = 1;
+        let mut minus_one = P;
+        minus_one[0] -= 1;
+        [[0; 32], one, minus_one, ORDER_8, MINUS_ORDER_8]
+    };
+    const ORDER_8: [u8; 32] = [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
+        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ];
+    const MINUS_ORDER_8: [u8; 32] = [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
+        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ];
+
+    /// Whether an encoded point is in its only canonical form, and of large order.
+    pub(super) fn is_sound(point: &[u8; 32]) -> bool {
+        let mut y = *point;
+        // The topmost bit is the sign of x.
+        y[31] &= 0x7f;
+        y.iter().rev().lt(P.iter().rev()) && !SMALL_ORDER.contains(&y)
+    }
+
+    /// Whether the point that a signature begins with is sound. The rest is the backend's to check.
+    pub(super) fn is_sound_signature(signature: &[u8]) -> bool {
+        signature.first_chunk().is_some_and(is_sound)
+    }
+}
+
+/// Why a JWK cannot be used to verify tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwkError {
-    /// Not an Ed25519 key (`kty` OKP, `crv` Ed25519).
-    #[error("not an Ed25519 key")]
+    /// Neither Ed25519 (`kty` OKP), P-256 (`kty` EC) nor RSA.
+    #[error("not an Ed25519, P-256 or RSA key")]
     UnsupportedKeyType,
-    /// `use` or `alg` says that the key is for something else.
-    #[error("the key is not for EdDSA signatures")]
+    /// `use`, `key_ops` or `alg` says that the key is for something else.
+    #[error("the key is not for verifying signatures of its type")]
     WrongUse,
-    /// `x` is not 32 bytes in base64url without padding.
+    /// A coordinate or number is not base64url of the right length, or not a sound point.
     #[error("malformed public key")]
     Malformed,
     /// There is no `kid` to find the key by.
@@ -94,25 +189,37 @@ pub enum JwkError {
 }
 
 /// One entry of a JWK Set, as published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Jwk {
-    /// Key type, `OKP`.
+    /// Key type: `OKP`, `EC` or `RSA`.
     pub kty: String,
-    /// Curve, `Ed25519`.
-    #[serde(default)]
+    /// Curve: `Ed25519` or `P-256`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub crv: String,
-    /// Public key, base64url.
-    #[serde(default)]
+    /// Public key or its x coordinate, base64url.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub x: String,
+    /// y coordinate, base64url.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub y: String,
+    /// Modulus, base64url.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub n: String,
+    /// Exponent, base64url.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub e: String,
     /// Key id.
-    #[serde(default)]
     pub kid: String,
-    /// Algorithm, `EdDSA`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Algorithm.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub alg: Option<String>,
     /// Intended use, `sig`.
-    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     pub key_use: Option<String>,
+    /// Intended operations; a verifying key has `verify` among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_ops: Option<Vec<String>>,
 }
 
 impl Jwk {
@@ -120,12 +227,10 @@ impl Jwk {
     #[must_use]
     pub fn new(key: &PublicKey) -> Self {
         Self {
-            kty: "OKP".into(),
-            crv: "Ed25519".into(),
-            x: URL_SAFE_NO_PAD.encode(key.bytes()),
             kid: key.thumbprint().0.into(),
             alg: Some(key.algorithm().name().into()),
             key_use: Some("sig".into()),
+            ..key.members()
         }
     }
 
@@ -134,33 +239,77 @@ impl Jwk {
     /// # Errors
     /// A [`JwkError`] that says why it is of no use for verifying.
     pub fn public_key(&self) -> Result<PublicKey, JwkError> {
-        if self.kty != "OKP" || self.crv != "Ed25519" {
-            return Err(JwkError::UnsupportedKeyType);
-        }
-        if self.alg.as_deref().is_some_and(|alg| alg != "EdDSA" && alg != "Ed25519")
-            || self.key_use.as_deref().is_some_and(|key_use| key_use != "sig")
-        {
+        let key = match (self.kty.as_str(), self.crv.as_str()) {
+            ("OKP", "Ed25519") => PublicKey::from_bytes(Algorithm::EdDsa, &decode(&self.x)?),
+            ("EC", "P-256") => {
+                let (x, y) = (decode(&self.x)?, decode(&self.y)?);
+                // RFC 7518 §6.2.1.2: each coordinate has its full length.
+                let whole = x.len() == 32 && y.len() == 32;
+                PublicKey::from_bytes(Algorithm::Es256, &[&[4], &x[..], &y[..]].concat()).filter(|_| whole)
+            }
+            ("RSA", _) => {
+                let (modulus, exponent) = (number(&self.n)?, number(&self.e)?);
+                let sound = modulus.len() >= MIN_RSA_BYTES && !exponent.is_empty();
+                sound.then_some(PublicKey(Form::Rsa { modulus, exponent }))
+            }
+            _ => return Err(JwkError::UnsupportedKeyType),
+        };
+        let key = key.ok_or(JwkError::Malformed)?;
+        let for_signatures = self.key_use.as_deref().is_none_or(|key_use| key_use == "sig")
+            && self.key_ops.as_deref().is_none_or(|operations| operations.iter().any(|op| op == "verify"))
+            && self.alg.as_deref().is_none_or(|alg| key.algorithm().is_called(alg));
+        if !for_signatures {
             return Err(JwkError::WrongUse);
         }
         if self.kid.is_empty() {
             return Err(JwkError::NoKid);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(&self.x).map_err(|_| JwkError::Malformed)?;
-        Ok(PublicKey::ed25519(bytes.try_into().map_err(|_| JwkError::Malformed)?))
+        Ok(key)
     }
 }
 
+/// RFC 7518 §3.3: 2048 bits.
+const MIN_RSA_BYTES: usize = 256;
+
+fn decode(text: &str) -> Result<Vec<u8>, JwkError> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| JwkError::Malformed)
+}
+
+/// A big-endian number without its leading zeros: some issuers write one (RFC 7518 §2 forbids it).
+fn number(text: &str) -> Result<Box<[u8]>, JwkError> {
+    let bytes = decode(text)?;
+    Ok(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
+}
+
 /// A JWK Set (RFC 7517 §5).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct JwkSet {
     /// The keys, the signing one first.
     pub keys: Vec<Jwk>,
 }
 
+/// The text is not a JWK Set.
+#[derive(Debug, thiserror::Error)]
+#[error("not a JWK Set: {0}")]
+pub struct MalformedJwkSet(#[from] serde_json::Error);
+
 impl JwkSet {
     /// The set of these public keys, in this order.
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Self {
         Self { keys: keys.into_iter().map(Jwk::new).collect() }
+    }
+
+    /// Reads a published set. Entries of a shape that is not known are passed over (RFC 7517 §5).
+    ///
+    /// # Errors
+    /// [`MalformedJwkSet`] when it is not a JSON object with an array `keys`.
+    pub fn parse(json: &[u8]) -> Result<Self, MalformedJwkSet> {
+        #[derive(Deserialize)]
+        struct Raw {
+            keys: Vec<serde_json::Value>,
+        }
+        let raw: Raw = serde_json::from_slice(json)?;
+        Ok(Self { keys: raw.keys.into_iter().filter_map(|jwk| serde_json::from_value(jwk).ok()).collect() })
     }
 }
 
@@ -218,13 +367,15 @@ mod tests {
             f(&mut jwk);
             jwk.public_key().unwrap_err()
         };
-        assert_eq!(change(|jwk| jwk.kty = "RSA".into()), JwkError::UnsupportedKeyType);
+        assert_eq!(change(|jwk| jwk.kty = "oct".into()), JwkError::UnsupportedKeyType);
+        assert_eq!(change(|jwk| jwk.kty = "RSA".into()), JwkError::Malformed);
         assert_eq!(change(|jwk| jwk.crv = "X25519".into()), JwkError::UnsupportedKeyType);
         assert_eq!(change(|jwk| jwk.alg = Some("HS256".into())), JwkError::WrongUse);
         assert_eq!(change(|jwk| jwk.key_use = Some("enc".into())), JwkError::WrongUse);
         assert_eq!(change(|jwk| jwk.kid.clear()), JwkError::NoKid);
         assert_eq!(change(|jwk| jwk.x.push('=')), JwkError::Malformed);
         assert_eq!(change(|jwk| jwk.x.truncate(20)), JwkError::Malformed);
+        assert_eq!(change(|jwk| jwk.key_ops = Some(vec!["encrypt".into()])), JwkError::WrongUse);
     }
 
     #[test]
@@ -237,6 +388,56 @@ mod tests {
             "../../../../../../etc/passwd/xxxxxxxxxxxxxxx",
         ] {
             assert_eq!(Kid::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn points_of_small_order_and_other_forms_of_a_point_are_refused() {
+        let refused = |bytes: &[u8]| PublicKey::from_bytes(Algorithm::EdDsa, bytes).is_none();
+        let point = |first: u8, rest: u8, last: u8| {
+            let mut point = [rest; 32];
+            (point[0], point[31]) = (first, last);
+            point
+        };
+        // Orders 4, 1 and 2; and 0, 1 and 2 written as p, p + 1 and p + 2.
+        for (first, rest, last) in [
+            (0, 0, 0),
+            (1, 0, 0),
+            (0xec, 0xff, 0x7f),
+            (0xed, 0xff, 0x7f),
+            (0xee, 0xff, 0x7f),
+            (0xef, 0xff, 0x7f),
+        ] {
+            assert!(
+                refused(&point(first, rest, last)) && refused(&point(first, rest, last | 0x80)),
+                "{first:x}"
+            );
+        }
+        // The four points of order 8.
+        for mut point in [
+            URL_SAFE_NO_PAD.decode("JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU").unwrap(),
+            URL_SAFE_NO_PAD.decode("xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o").unwrap(),
+        ] {
+            assert!(refused(&point));
+            point[31] |= 0x80;
+            assert!(refused(&point));
+        }
+        assert!(!refused(rfc8037_jwk().public_key().unwrap().bytes()));
+        assert!(refused(&[9; 31]) && refused(&[9; 33]));
+    }
+
+    #[test]
+    fn entries_that_are_not_understood_are_passed_over() {
+        let set = JwkSet::parse(
+            br#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"},{"kty":7},"x",{"kty":"OKP","crv":"Ed25519","kid":"b",
+                "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}],"status":"OK"}"#,
+        )
+        .unwrap();
+        let usable: Vec<_> =
+            set.keys.iter().filter(|jwk| jwk.public_key().is_ok()).map(|jwk| &*jwk.kid).collect();
+        assert_eq!(usable, ["b"]);
+        for wrong in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]} x"#] {
+            assert!(JwkSet::parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }

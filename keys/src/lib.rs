@@ -5,6 +5,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`bearer`] | bearer tokens in HTTP headers, and the challenge that asks for one |
 //! | [`crypto`] | the one file that names the crypto backend |
 //! | [`signing_key`] | Ed25519 pairs: generate, sign, public half |
 //! | [`seal`] | a private key at rest, under a master key |
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod bearer;
 pub mod crypto;
 pub mod json;
 pub mod jwk;

@@ -12,6 +12,10 @@ use crate::jwk::{Kid, PublicKey};
 pub enum Algorithm {
     /// Ed25519, which JOSE calls `EdDSA`.
     EdDsa,
+    /// ECDSA with P-256 and SHA-256.
+    Es256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256. For verifying what others signed; m2mint never signs with it.
+    Rs256,
 }
 
 impl Algorithm {
@@ -20,13 +24,21 @@ impl Algorithm {
     pub const fn name(self) -> &'static str {
         match self {
             Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
         }
     }
 
-    /// The algorithm with this JOSE name, if m2mint knows it.
+    /// Whether `name` is one of its names. RFC 9864 gives EdDSA with this curve the name of the curve.
+    #[must_use]
+    pub fn is_called(self, name: &str) -> bool {
+        name == self.name() || (self == Self::EdDsa && name == "Ed25519")
+    }
+
+    /// The algorithm with this JOSE name, if it is known.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        (name == "EdDSA").then_some(Self::EdDsa)
+        [Self::EdDsa, Self::Es256, Self::Rs256].into_iter().find(|algorithm| algorithm.name() == name)
     }
 }
 
@@ -73,7 +85,8 @@ impl SigningKey {
     /// [`CryptoError::MalformedKey`] when the backend refuses the seed.
     pub fn from_seed(seed: &Seed) -> Result<Self, CryptoError> {
         let pair = Ed25519::from_seed(seed.expose())?;
-        let public = PublicKey::ed25519(pair.public()?);
+        let public =
+            PublicKey::from_bytes(Algorithm::EdDsa, &pair.public()?).ok_or(CryptoError::MalformedKey)?;
         let kid = public.thumbprint();
         Ok(Self { pair, public, kid })
     }

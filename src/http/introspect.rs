@@ -44,7 +44,7 @@ pub fn description(token: Option<&Verified>) -> Map<String, Value> {
     let mut description = Map::new();
     description.insert("active".into(), token.is_some().into());
     let Some(token) = token else { return description };
-    description.extend(token.claims.clone());
+    description.extend(token.claims());
     description.insert("token_type".into(), "Bearer".into());
     description
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use m2mint_keys::jwk::{Kid, PublicKey};
 use m2mint_keys::key_ring::{KeyRecord, KeyRing};
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{Attested, AttestedClock, Boot, Moment, Reading, UnixTime, millis};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -90,7 +91,7 @@ pub fn save_rotation_asked(db: &Connection, asked: Option<UnixTime>) -> Result<(
 
 const COLUMNS: &str = "kid, public, founding, created_at, published_at, published_attested, promoted_at, \
      promoted_attested, retired_at, retired_attested, revoked_at, revoked_attested, signed_until, \
-     out_of_use_attested, longest_lifetime";
+     out_of_use_attested, longest_lifetime, alg";
 
 /// The ring of the file; `None` while there are no keys.
 ///
@@ -115,9 +116,12 @@ fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     };
     let kid: String = row.get(0)?;
     let kid = Kid::parse(&kid).ok_or(rusqlite::Error::InvalidColumnName("kid".into()))?;
+    let (public, alg): (Vec<u8>, String) = (row.get(1)?, row.get(15)?);
+    let public = Algorithm::from_name(&alg).and_then(|alg| PublicKey::from_bytes(alg, &public));
+    let public = public.ok_or(rusqlite::Error::InvalidColumnName("public".into()))?;
     Ok(KeyRecord {
         kid,
-        public: PublicKey::ed25519(row.get(1)?),
+        public,
         founding: row.get(2)?,
         created: UnixTime::from_millis(row.get(3)?),
         published: moment(4)?,
@@ -158,7 +162,7 @@ pub fn save_ring(db: &Connection, ring: &KeyRing, fresh: &[Sealed]) -> Result<()
     // Written anew as a whole: there are a handful of rows, and no order of updates that keeps each state unique.
     db.execute("DELETE FROM signing_keys", [])?;
     let mut insert = db.prepare_cached(&format!(
-        "INSERT INTO signing_keys ({COLUMNS}, alg, sealed)
+        "INSERT INTO signing_keys ({COLUMNS}, sealed)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
     ))?;
     let wall = |moment: Option<Moment>| moment.map(|moment| moment.wall.millis());

@@ -16,7 +16,7 @@ fn at(millis: i64) -> Moment {
 }
 
 fn key(number: u8) -> NewKey {
-    let public = PublicKey::ed25519([number; 32]);
+    let public = PublicKey::from_bytes(Algorithm::EdDsa, &[number; 32]).unwrap();
     NewKey { kid: public.thumbprint(), public }
 }
 
@@ -156,7 +156,7 @@ fn records_that_contradict_each_other_are_no_ring() {
         Err(RingError::ManyStandbys(2))
     );
     let mut swapped = records;
-    swapped[0].public = PublicKey::ed25519([9; 32]);
+    swapped[0].public = PublicKey::from_bytes(Algorithm::EdDsa, &[9; 32]).unwrap();
     assert_eq!(KeyRing::from_records(swapped), Err(RingError::WrongKid(key(1).kid)));
 }
 

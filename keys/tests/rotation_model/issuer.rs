@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use m2mint_keys::jwk::{Kid, PublicKey};
 use m2mint_keys::key_ring::{KeyRecord, KeyRing, NewKey, Policy, Transition};
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{Attested, AttestedClock, Boot, Reading, UnixTime, millis};
 
 use crate::SKEW;
@@ -364,6 +365,6 @@ impl Issuer {
 fn new_key(number: u32) -> NewKey {
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&number.to_be_bytes());
-    let public = PublicKey::ed25519(bytes);
+    let public = PublicKey::from_bytes(Algorithm::EdDsa, &bytes).unwrap();
     NewKey { kid: public.thumbprint(), public }
 }
