@@ -1,7 +1,7 @@
 //! Everything in m2mint that touches key material or decides whether a token is good.
 //!
-//! The crate has no socket, no file and no clock: callers hand in the time and store what they are told to store.
-//! That makes it the part that an auditor reads, and the part that a resource server depends on.
+//! The core has no socket, no file and no clock: callers hand in the time and store what they are told to store. That
+//! makes it the part that an auditor reads.
 //!
 //! | module | holds |
 //! |---|---|
@@ -15,14 +15,28 @@
 //! | [`key_ring`] | the rotation rule as a pure state machine |
 //! | [`token`] | claims, header, minting |
 //! | [`verify`] | policy and key set in, [`verify::Verified`] or a named [`verify::Rejection`] out |
+//!
+//! Services add what they need by feature. It stands on the core, which knows nothing of it:
+//!
+//! | module | feature | holds |
+//! |---|---|---|
+//! | `guard` | `actix`, `tower` | who calls, and who may |
+//! | `remote` | `remote` | key sets over HTTPS |
+//! | `client` | `client` | tokens for a service that calls others |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod bearer;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod crypto;
+#[cfg(feature = "guard")]
+pub mod guard;
 pub mod json;
 pub mod jwk;
 pub mod key_ring;
+#[cfg(feature = "remote")]
+pub mod remote;
 pub mod seal;
 pub mod signing_key;
 pub mod time;

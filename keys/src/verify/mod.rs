@@ -31,6 +31,8 @@ pub use crate::verify::verified::Verified;
 
 /// The longest token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// How far the clocks of an issuer and a resource server may be apart where nothing else is said.
+pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
 /// The longest signature: that of an RSA key of 8192 bits.
 const MAX_SIGNATURE_BYTES: usize = 1024;
 
@@ -53,9 +55,11 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What a resource server demands: tokens of `issuer`, for `audience` and nobody else.
+    /// What a resource server demands: tokens of `issuer`, for `audience` and nobody else, by clocks that are at most
+    /// [`DEFAULT_LEEWAY`] apart.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
-        Self { issuer: Some(issuer.into()), audience: Some(audience.into()), ..Self::default() }
+        let leeway = DEFAULT_LEEWAY;
+        Self { issuer: Some(issuer.into()), audience: Some(audience.into()), leeway, ..Self::default() }
     }
 }
 

@@ -101,6 +101,12 @@ impl Verified {
         self.extra.get(SESSION_HANDLE)?.as_str()
     }
 
+    /// Whether a user's session stands behind it, of whatever form its handle is.
+    #[must_use]
+    pub fn has_session_handle(&self) -> bool {
+        self.extra.contains_key(SESSION_HANDLE)
+    }
+
     /// All claims, as a token would write them.
     #[must_use]
     pub fn claims(&self) -> Map<String, Value> {
