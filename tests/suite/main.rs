@@ -16,6 +16,7 @@ mod foreign;
 mod introspection;
 mod limits;
 mod live_rotation;
+mod remote_verifier;
 mod rotation;
 mod start;
 mod systemd;
