@@ -68,6 +68,7 @@ impl Server {
             admin_keys: ArcSwap::from_pointee(
                 startup::admin_keys(config, &open.store).map_err(StartError::from)?,
             ),
+            rules: ArcSwap::from_pointee(config.rules.clone()),
             store: open.store,
             directory: open.directory,
             keeper,
@@ -140,6 +141,7 @@ impl Server {
     pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
         let admin_keys = startup::admin_keys(config, &self.state.store)?;
         self.state.admin_keys.store(Arc::new(admin_keys));
+        self.state.rules.store(Arc::new(config.rules.clone()));
         self.state.keeper.set_settings(startup::rotation_settings(config));
         let issuer = self.state.issuer.settings().issuer.clone();
         self.state

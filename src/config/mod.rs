@@ -18,6 +18,8 @@ use std::time::Duration;
 use m2mint_keys::key_ring::Policy;
 use zeroize::Zeroizing;
 
+use crate::model::rule::Rules;
+
 pub use layers::{Origin, Sources};
 
 /// A secret from the configuration. Wiped when dropped, never printed.
@@ -93,6 +95,8 @@ pub struct Config {
     pub max_lifetime: Duration,
     /// Whether a request without scope gets every scope of the client.
     pub all_scopes_by_default: bool,
+    /// Which token a request needs that a proxy asks about.
+    pub rules: Rules,
     /// The numbers of the rotation rule.
     pub rotation: Policy,
 }

@@ -14,6 +14,7 @@ use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
 use crate::config::{Config, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources};
 use crate::model::Span;
+use crate::model::rule::{Rule, Rules};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
 const MOST_WORKERS: usize = 256;
@@ -53,6 +54,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let propagation = reader.span("rotation.propagation", 25 * HOUR);
     let clock_skew = reader.span("rotation.clock_skew", Duration::from_secs(60));
     let rotation = Policy { every, propagation, clock_skew };
+    let rules = reader.rules();
     reader.check_times(lifetime, max_lifetime, &rotation);
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
     let config = master_key.map(|master_key| Config {
@@ -67,6 +69,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         lifetime,
         max_lifetime,
         all_scopes_by_default,
+        rules,
         rotation,
     });
     (config, shown)
@@ -208,6 +211,31 @@ impl Reader<'_> {
         let count = texts.len();
         self.show("api_key", format!("(set, {count} key{})", if count == 1 { "" } else { "s" }), origin);
         texts.into_iter().map(SecretText::new).collect()
+    }
+
+    fn rules(&mut self) -> Rules {
+        const KEY: &str = "forward_auth.rules";
+        let Some(Given { texts, origin }) = self.layers.get(KEY) else {
+            self.show(KEY, "none".into(), Origin::Default);
+            return Rules::default();
+        };
+        // A variable and a flag hold one text: there, semicolons stand between rules.
+        let texts =
+            texts.iter().flat_map(|text| text.split(';')).map(str::trim).filter(|text| !text.is_empty());
+        let mut rules = Vec::new();
+        for (at, text) in texts.enumerate() {
+            match Rule::parse(text) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => {
+                    let reason = format!("rule {}: {error}", at + 1);
+                    self.problems.add(KEY, Some(text.to_owned()), origin, &reason);
+                }
+            }
+        }
+        let shown: Vec<String> = rules.iter().map(Rule::to_string).collect();
+        let shown = if shown.is_empty() { "none".into() } else { shown.join("; ") };
+        self.show(KEY, shown, origin.clone());
+        Rules(rules)
     }
 
     fn master_key(&mut self, credentials: Option<&Path>, database: &Path) -> Option<MasterKeySource> {

@@ -63,7 +63,7 @@ pub async fn introspect(_: Admin, body: Body, state: Data<State>) -> Answer {
     let scope = optional_text(&body, "scope")?.unwrap_or_default();
     // A token without one of the scopes that are asked about is not active for that purpose.
     let token = token.filter(|token| split_scopes(scope).all(|scope| token.allows(scope)));
-    Ok(answer(ok(description(token.as_ref()))))
+    Ok(answer(ok(description(token.as_deref()))))
 }
 
 /// `POST /recipe/oauth/token/revoke`. Client credentials are checked when they are given; the admin key is enough.

@@ -35,7 +35,7 @@ async fn answer(
     let client_id = token::authenticate(state, &parameters, Spelling::Snake, authorization).await?;
     let token = parameters.text("token")?.ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
     let token = state.issuer.inspect(token).filter(|token| state.issuer.may_see(client_id, token));
-    Ok(description(token.as_ref()))
+    Ok(description(token.as_deref()))
 }
 
 /// RFC 7662 §2.2: every claim of an active token, and nothing of any other.

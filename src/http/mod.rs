@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`token`] | `POST /oauth/token`, in three dialects |
 //! | [`introspect`], [`revoke`] | RFC 7662, RFC 7009 |
+//! | [`forward_auth`] | whether a request that a reverse proxy asks about may pass |
 //! | [`jwks`], [`discovery`] | the published keys; RFC 8414 metadata |
 //! | [`clients`], [`client_json`] | the SuperTokens core's client administration |
 //! | [`core_token`] | the SuperTokens core's token calls |
@@ -22,6 +23,7 @@ pub mod core_token;
 pub mod discovery;
 pub mod error;
 pub mod exchange;
+pub mod forward_auth;
 pub mod introspect;
 pub mod jwks;
 pub mod parameters;
@@ -43,6 +45,7 @@ use crate::directory::Directory;
 use crate::http::admin::AdminKeys;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
+use crate::model::rule::Rules;
 use crate::rotation::keeper::Keeper;
 use crate::store::{Store, StoreError};
 
@@ -58,6 +61,8 @@ pub struct State {
     pub issuer: Issuer,
     /// Time.
     pub clock: Clock,
+    /// What proxies ask about.
+    pub rules: ArcSwap<Rules>,
     /// Who may administer.
     pub admin_keys: ArcSwap<AdminKeys>,
     /// RFC 8414 metadata, ready to send.
@@ -115,6 +120,7 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str) {
         .service(only_post(&public("/oauth/token")).route(web::post().to(token::post)))
         .service(only_post(&public("/oauth/introspect")).route(web::post().to(introspect::post)))
         .service(only_post(&public("/oauth/revoke")).route(web::post().to(revoke::post)))
+        .service(web::resource(public("/verify")).default_service(web::to(forward_auth::check)))
         .service(readable(&public("/jwt/jwks.json"), jwks::get))
         .service(readable("/.well-known/jwks.json", jwks::get));
     for path in discovery::paths(base_path) {

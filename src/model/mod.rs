@@ -6,11 +6,13 @@
 //! | [`grants`] | what a client may ask for |
 //! | [`secret`] | client secrets and admin keys |
 //! | [`client`] | the client, as administrators see it |
+//! | [`rule`] | which token a request needs that a proxy asks about |
 //! | [`span`] | durations as people write them |
 
 pub mod client;
 pub mod grants;
 pub mod names;
+pub mod rule;
 pub mod secret;
 pub mod span;
 

@@ -14,6 +14,8 @@ use m2mint_keys::verify::{self, Verifier};
 
 /// The longest that verifiers are told to cache the JWKS for, in seconds.
 const MAX_AGE: u64 = 300;
+/// How many tokens whose signature was good are remembered, for introspection and proxies.
+const REMEMBERED: usize = 4096;
 
 /// One state of the keys. Replaced as a whole, never changed.
 #[derive(Debug)]
@@ -49,7 +51,8 @@ impl Published {
             verifier: Verifier::new(
                 verify::Policy { leeway: policy.clock_skew, ..verify::Policy::default() },
                 &set,
-            ),
+            )
+            .with_cache(REMEMBERED),
             jwks_with_status: jwks.replacen('{', r#"{"status":"OK","#, 1).into(),
             jwks: jwks.into(),
             etag: format!("\"{etag}\""),

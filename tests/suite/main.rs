@@ -13,6 +13,7 @@ mod configuration;
 mod crash;
 mod erasure;
 mod foreign;
+mod forward_auth;
 mod introspection;
 mod limits;
 mod live_rotation;
