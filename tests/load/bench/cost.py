@@ -16,6 +16,7 @@ from .traffic import Traffic
 SAMPLE = 100_000  # clients at most whose requests are prepared
 TOKEN, CAMEL_TOKEN = '"access_token":"eyJ', '"accessToken":"eyJ'
 TARGETS = {'ring': (1.15, 5.5), 'aws-lc-rs': (1.30, 10)}  # of the floor at most; less than the peer at least
+FORWARD_AUTH = 1.3  # of the floor at most
 ANSWERED_BY_ACTIX = {'content-length', 'date', 'connection'}
 
 
@@ -51,6 +52,7 @@ class Row:
     traffic: Traffic
     peer: Traffic | None = None
     is_token: bool = True
+    target: float | None = None  # in place of that of tokens
     with_echo: bool = False
     comparison: Comparison = dataclasses.field(default_factory=Comparison)
 
@@ -71,6 +73,7 @@ def report(backend, binaries, sizes, machine, directory):
 
         form = requests('form', traffic.token_form, clients)
         tokens = [(client, token(small, client)) for client in clients for _ in range(20)]
+        many_tokens = [token(small, clients[at % len(clients)]) for at in range(sizes.tokens_seen)]
         rows = [
             Row(f'token, form, {sizes.few:,} clients', small, form, requests('peer-form', traffic.peer_token_form, [PEER_POST]),
                 with_echo=True),
@@ -79,7 +82,12 @@ def report(backend, binaries, sizes, machine, directory):
                 requests('peer-basic', traffic.peer_token_basic, [PEER_BASIC])),
             Row('token, JSON, snake_case', small, requests('snake', traffic.token_snake, clients)),
             Row('token, JSON, camelCase', small, requests('camel', traffic.token_camel, clients, CAMEL_TOKEN)),
-            Row('introspection', small, requests('introspection', lambda pair: traffic.introspection(*pair), tokens, '"active":true'),
+            # Far more than the 4,096 that the server remembers.
+            Row(f'forward-auth, {len(many_tokens):,} tokens', small, requests('forward-auth', traffic.forward_auth, many_tokens, ''),
+                is_token=False, target=FORWARD_AUTH),
+            Row('forward-auth, 100 tokens', small,
+                requests('forward-auth-seen', traffic.forward_auth, many_tokens[:100], ''), is_token=False, target=FORWARD_AUTH),
+            Row(f'introspection, {len(tokens):,} tokens', small, requests('introspection', lambda pair: traffic.introspection(*pair), tokens, '"active":true'),
                 is_token=False),
             Row('JWKS', small, requests('jwks', traffic.jwks, [traffic.JWKS_PATH], '"keys":['),
                 requests('peer-jwks', traffic.jwks, ['/jwks'], '"keys":['), is_token=False),
@@ -114,7 +122,7 @@ def print_costs(rows, floor_target, peer_target):
         costs = row.comparison
         floor = costs.ratio('m2mint', 'floor')
         line = [row.name, costs.figure('m2mint').text(), costs.figure('m2mint', 'rate').text(0), costs.figure('floor').text(),
-                floor.text(2), at_most(round(floor.median, 2), floor_target) if row.is_token else '']
+                floor.text(2), at_most(round(floor.median, 2), row.target or floor_target) if row.is_token or row.target else '']
         if costs.has('peer'):
             peer = costs.ratio('peer', 'm2mint')
             line += [costs.figure('peer').text(0), peer.text(), at_least(round(peer.median, 1), peer_target) if row.is_token else '']
@@ -158,6 +166,7 @@ def floor_like(server, client, binaries, machine, directory):
         'token': server.get(traffic.token_form(client), TOKEN),
         'introspection': server.get(traffic.introspection(client, token(server, client)), '"active":true'),
         'jwks': server.get(traffic.jwks(), '"keys":['),
+        'forward_auth': server.get(traffic.forward_auth(token(server, client)), ''),
     }
     answers = {name: {'headers': [pair for pair in headers if pair[0].lower() not in ANSWERED_BY_ACTIX], 'body': body}
                for name, (headers, body) in answers.items()}

@@ -17,6 +17,7 @@ class Sizes:
     latency_seconds: float
     latency_runs: int
     starts: int
+    tokens_seen: int  # that are checked in turn
     tokens: int  # after which memory is looked at
 
     def with_changes(self, **changes):
@@ -24,8 +25,8 @@ class Sizes:
 
 
 FULL = Sizes(runs=5, slices=100, requests=50_000, warm_up=5_000, peer_requests=8_000, peer_warm_up=3_000, peer=True,
-             few=10, many=100_000, million=1_000_000, latency_seconds=10, latency_runs=3, starts=5, tokens=1_000_000)
+             few=10, many=100_000, million=1_000_000, latency_seconds=10, latency_runs=3, starts=5, tokens_seen=40_000, tokens=1_000_000)
 QUICK = Sizes(runs=1, slices=10, requests=4_000, warm_up=500, peer_requests=0, peer_warm_up=0, peer=False,
-              few=10, many=10_000, million=0, latency_seconds=2, latency_runs=1, starts=1, tokens=20_000)
+              few=10, many=10_000, million=0, latency_seconds=2, latency_runs=1, starts=1, tokens_seen=300, tokens=20_000)
 
 CONNECTIONS = 32

@@ -41,6 +41,11 @@ def basic(client):
     return {'Authorization': 'Basic ' + base64.b64encode(pair.encode()).decode()}
 
 
+def forward_auth(token):
+    demand = urlencode({'audience': AUDIENCE, 'scope': SCOPE})
+    return request('GET', f'/auth/verify?{demand}', Authorization=f'Bearer {token}')
+
+
 def compact(value):
     return json.dumps(value, separators=(',', ':'))
 

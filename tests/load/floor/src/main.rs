@@ -21,6 +21,7 @@ use serde::Deserialize;
 struct Answers {
     token: Answer,
     introspection: Answer,
+    forward_auth: Answer,
     jwks: Answer,
     /// Bytes that are signed for a token: its header and payload.
     signed_bytes: usize,
@@ -61,10 +62,22 @@ impl TryFrom<Answer> for Prepared {
 struct Floor {
     token: Prepared,
     introspection: Prepared,
+    forward_auth: Prepared,
     jwks: Prepared,
     key: Ed25519KeyPair,
     message: Vec<u8>,
     signature: Vec<u8>,
+}
+
+impl Floor {
+    /// The answer, after one signature was checked.
+    fn verified(&self, answer: &Prepared) -> HttpResponse {
+        let key = UnparsedPublicKey::new(&ED25519, self.key.public_key().as_ref());
+        match key.verify(black_box(&self.message), &self.signature) {
+            Ok(()) => answer.response(),
+            Err(_) => HttpResponse::InternalServerError().finish(),
+        }
+    }
 }
 
 async fn token(body: Bytes, floor: Data<Floor>) -> HttpResponse {
@@ -75,11 +88,11 @@ async fn token(body: Bytes, floor: Data<Floor>) -> HttpResponse {
 
 async fn introspect(body: Bytes, floor: Data<Floor>) -> HttpResponse {
     black_box(body);
-    let key = UnparsedPublicKey::new(&ED25519, floor.key.public_key().as_ref());
-    match key.verify(black_box(&floor.message), &floor.signature) {
-        Ok(()) => floor.introspection.response(),
-        Err(_) => HttpResponse::InternalServerError().finish(),
-    }
+    floor.verified(&floor.introspection)
+}
+
+async fn forward_auth(floor: Data<Floor>) -> HttpResponse {
+    floor.verified(&floor.forward_auth)
 }
 
 async fn jwks(floor: Data<Floor>) -> HttpResponse {
@@ -101,6 +114,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         signature: key.sign(&message).as_ref().to_vec(),
         token: answers.token.try_into()?,
         introspection: answers.introspection.try_into()?,
+        forward_auth: answers.forward_auth.try_into()?,
         jwks: answers.jwks.try_into()?,
         key,
         message,
@@ -110,6 +124,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .app_data(floor.clone())
             .route("/auth/oauth/token", web::post().to(token))
             .route("/auth/oauth/introspect", web::post().to(introspect))
+            .route("/auth/verify", web::get().to(forward_auth))
             .route("/auth/jwt/jwks.json", web::get().to(jwks))
             .route("/echo", web::post().to(echo))
     };
