@@ -7,6 +7,7 @@ pub mod keys;
 pub mod output;
 pub mod secrets;
 pub mod serve;
+pub mod verifier;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +58,11 @@ enum Verb {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+    },
+    /// Try services that check tokens
+    Verifier {
+        #[command(subcommand)]
+        action: verifier::Action,
     },
     /// Copy the database to a file, also while a server works on it
     Backup {
@@ -128,6 +134,7 @@ pub fn main() -> ExitCode {
         Verb::Keys { action, json } => keys::run(settings, &action.unwrap_or(keys::Action::List), json),
         Verb::Clients { action, json } => clients::run(settings, &action, json),
         Verb::Secrets { action, json } => secrets::run(settings, &action, json),
+        Verb::Verifier { action } => verifier::run(&action),
         Verb::Backup { to } => backup::run(settings, &to),
     };
     match done {

@@ -23,3 +23,4 @@ mod start;
 mod systemd;
 mod token_dialects;
 mod token_errors;
+mod verifier_pack;

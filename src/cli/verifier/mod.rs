@@ -1,0 +1,81 @@
+//! `m2mint verifier pack`
+
+mod pack;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use m2mint_keys::time::UnixTime;
+
+use crate::cli::output::{self, CliError, Result};
+use crate::clock::Clock;
+
+/// Sends the tokens of a pack, and is their issuer meanwhile.
+const RUNNER: &str = include_str!("run.py");
+
+/// What to do for services that check tokens.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Write a pack of bad tokens, each wrong in one way, and a program that tries them on a service
+    ///
+    /// The tokens are those of an issuer of the pack's own, with a key that exists nowhere else: point a copy of the
+    /// service at it, and no real service will ever take one of them.
+    Pack {
+        /// The audience that the service under test expects
+        #[arg(long, value_name = "NAME")]
+        audience: String,
+        /// The scope that the tried action takes
+        #[arg(long)]
+        scope: Option<String>,
+        /// Port on which the pack's issuer will listen while the tokens are tried
+        #[arg(long, default_value_t = 4567)]
+        port: u16,
+        /// The folder to make
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the folder exists, or cannot be written.
+pub fn run(action: &Action) -> Result {
+    let Action::Pack { audience, scope, port, out } = action;
+    if out.exists() {
+        return Err(CliError::Refused(format!(
+            "{} exists already; name a folder that does not",
+            out.display()
+        )));
+    }
+    let now = UnixTime::from_secs(Clock::system().wall().secs());
+    let subject = pack::Subject {
+        issuer: format!("http://127.0.0.1:{port}"),
+        audience: audience.clone(),
+        scope: scope.clone(),
+        now,
+    };
+    let pack = pack::make(&subject).map_err(|error| CliError::Failed(error.to_string()))?;
+    fs::create_dir(out)?;
+    write(&out.join("pack.json"), 0o600, &serde_json::to_string_pretty(&pack)?)?;
+    write(&out.join("run"), 0o755, RUNNER)?;
+    output::line(&format!(
+        "{out} holds {count} bad tokens and a good one. Point a copy of the service at the issuer of the pack:\n\
+         \n  issuer  {issuer}\n  JWKS    {issuer}/jwks.json\n\
+         \nand try them on it, within a day; the issuer answers as long as this runs:\n\
+         \n  {out}/run http://127.0.0.1:8080/events --method POST",
+        out = out.display(),
+        count = pack.tokens.len() - 1,
+        issuer = subject.issuer,
+    ));
+    Ok(())
+}
+
+fn write(path: &Path, mode: u32, text: &str) -> Result {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(())
+}
