@@ -13,7 +13,7 @@ use m2mint_keys::token::{Claims, Minter, RESERVED_CLAIMS};
 use m2mint_keys::verify::{Policy, Rejection, Verifier};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
@@ -103,6 +103,46 @@ fn resigned(token: &str, claims: &Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(other.sign(signed.as_bytes())))
 }
 
+/// One of these members, and what becomes of it: `None` takes it away.
+fn change(names: &'static [&'static str]) -> impl Strategy<Value = (&'static str, Option<Value>)> {
+    let near = prop::sample::select(vec![
+        json!("EdDSA"),
+        json!("Ed25519"),
+        json!("none"),
+        json!("at+jwt"),
+        json!("AT+JWT"),
+        json!("JWT"),
+        json!("i"),
+        json!("a"),
+        json!(["a"]),
+        json!(["a", "b"]),
+        json!([]),
+        json!(0),
+        json!(1),
+        json!(2),
+        json!(1.0),
+        json!("1"),
+        json!(NOW.secs()),
+        json!(NOW.secs() - 1),
+        json!(NOW.secs() + 1),
+        json!(i64::MAX),
+        json!(null),
+        json!("s"),
+        json!(["s"]),
+        json!("c"),
+    ]);
+    let value = prop_oneof![Just(None), near.prop_map(Some), any_json().prop_map(Some)];
+    (prop::sample::select(names), value)
+}
+
+fn apply(object: &mut Value, (name, value): (&'static str, Option<Value>)) {
+    let members = object.as_object_mut().unwrap();
+    match value {
+        Some(value) => drop(members.insert(name.to_owned(), value)),
+        None => drop(members.remove(name)),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -131,7 +171,8 @@ proptest! {
         let (minter, set) = issuer();
         let token = said.mint(&minter);
         let verifier = Verifier::new(Policy { leeway: Duration::ZERO, ..Policy::default() }, &set).with_cache(10);
-        drop(verifier.verify_cached(&token, NOW));
+        prop_assume!(token.len() <= m2mint_keys::verify::MAX_TOKEN_BYTES);
+        prop_assert!(verifier.verify_cached(&token, NOW).is_ok());
         let mut changed = token.into_bytes();
         let at = at.index(changed.len());
         changed[at] ^= 1 << bit;
@@ -153,6 +194,49 @@ proptest! {
         let long = forged.len() > m2mint_keys::verify::MAX_TOKEN_BYTES;
         let expected = if long { Rejection::TooLong } else { Rejection::BadSignature };
         prop_assert_eq!(Verifier::new(Policy::default(), &set).verify(&forged, NOW), Err(expected));
+    }
+
+    #[test]
+    fn what_passes_passes_elsewhere_too_and_says_the_same(said in any_said()) {
+        let (minter, set) = issuer();
+        let token = said.mint(&minter);
+        prop_assume!(token.len() <= m2mint_keys::verify::MAX_TOKEN_BYTES);
+        let ours = Verifier::new(said.policy(), &set).verify(&token, NOW).unwrap();
+        let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);
+        validation.set_audience(&[&said.audience]);
+        validation.set_issuer(&[&said.issuer]);
+        validation.validate_exp = false;
+        let key = jsonwebtoken::DecodingKey::from_ed_components(&set.keys[0].x).unwrap();
+        let theirs = jsonwebtoken::decode::<Map<String, Value>>(&token, &key, &validation).unwrap().claims;
+        prop_assert_eq!(ours.claims(), theirs);
+    }
+
+    #[test]
+    fn whatever_is_signed_well_obeys_the_policy_when_it_passes(
+        header in change(&["alg", "typ", "kid", "crit", "jwk"]),
+        claims in change(&["iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "scope", "scp", "stt"]),
+    ) {
+        let (key, _) = SigningKey::generate().unwrap();
+        let set = JwkSet::new([key.public()]);
+        let mut head = json!({"alg": "EdDSA", "typ": "at+jwt", "kid": key.kid().as_str()});
+        let mut body = json!({
+            "iss": "i", "sub": "c", "aud": "a", "client_id": "c", "iat": NOW.secs(), "exp": NOW.secs() + 60, "jti": "x",
+            "scope": "s", "scp": ["s"], "stt": 1
+        });
+        apply(&mut head, header);
+        apply(&mut body, claims);
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(head.to_string()), URL_SAFE_NO_PAD.encode(body.to_string()));
+        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())));
+        let policy = Policy { leeway: Duration::ZERO, ..Policy::new("i", "a") };
+        let Ok(verified) = Verifier::new(policy, &set).verify(&token, NOW) else { return Ok(()) };
+        prop_assert!(["EdDSA", "Ed25519"].contains(&head["alg"].as_str().unwrap()));
+        prop_assert!(["at+jwt", "application/at+jwt"].contains(&&*head["typ"].as_str().unwrap().to_lowercase()));
+        prop_assert!(head["kid"] == key.kid().as_str() && head.get("crit").is_none());
+        prop_assert!(body["iss"] == "i" && body["stt"] == 1);
+        prop_assert!(body["aud"] == "a" || body["aud"] == json!(["a"]));
+        prop_assert!(body["exp"].as_i64().unwrap() > NOW.secs() && body["iat"].as_i64().unwrap() <= NOW.secs());
+        prop_assert!(body.get("nbf").is_none_or(|nbf| nbf.as_i64().unwrap() <= NOW.secs()));
+        prop_assert!(body["client_id"] == *verified.client_id && body["sub"] == body["client_id"]);
     }
 
     #[test]
