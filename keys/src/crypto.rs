@@ -13,8 +13,8 @@ compile_error!("m2mint-keys needs a crypto backend: enable the feature `ring` or
 use backend::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use backend::rand::SecureRandom as _;
 use backend::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
-    RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -109,6 +109,100 @@ impl Drop for Ed25519 {
     }
 }
 
+/// A P-256 key pair in memory. Wiped when dropped.
+pub(crate) struct P256 {
+    // Boxed for the same reason as an Ed25519 pair.
+    pair: Box<EcdsaKeyPair>,
+}
+
+impl P256 {
+    /// Makes a new private key: a PKCS#8 document (RFC 5208) that holds the public half too.
+    pub(crate) fn generate_document() -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let document = p256_document();
+        scrub_stack();
+        document
+    }
+
+    pub(crate) fn from_document(document: &[u8]) -> Result<Self, CryptoError> {
+        let pair = p256_pair(document).map(Box::new);
+        scrub_stack();
+        Ok(Self { pair: pair? })
+    }
+
+    pub(crate) fn public(&self) -> Result<[u8; 65], CryptoError> {
+        self.pair.public_key().as_ref().try_into().map_err(|_| CryptoError::MalformedKey)
+    }
+
+    /// Signs with fresh randomness: r and s of 32 bytes each (RFC 7518 §3.4).
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<[u8; 64], CryptoError> {
+        let signature = self
+            .pair
+            .sign(&backend::rand::SystemRandom::new(), message)
+            .map_err(|_| CryptoError::NoRandomness)?;
+        signature.as_ref().try_into().map_err(|_| CryptoError::MalformedKey)
+    }
+}
+
+impl Drop for P256 {
+    fn drop(&mut self) {
+        if let Ok(worthless) = worthless_p256_pair() {
+            *self.pair = worthless;
+            std::hint::black_box(&self.pair);
+        }
+        scrub_stack();
+    }
+}
+
+/// In a frame of its own, which the caller scrubs: the backend's document is not wiped when dropped.
+#[inline(never)]
+fn p256_document() -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    let random = backend::rand::SystemRandom::new();
+    EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+        .map(|document| Zeroizing::new(document.as_ref().to_vec()))
+        .map_err(|_| CryptoError::NoRandomness)
+}
+
+#[inline(never)]
+fn p256_pair(document: &[u8]) -> Result<EcdsaKeyPair, CryptoError> {
+    #[cfg(feature = "aws-lc-rs")]
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document);
+    #[cfg(not(feature = "aws-lc-rs"))]
+    let pair = EcdsaKeyPair::from_pkcs8(
+        &ECDSA_P256_SHA256_FIXED_SIGNING,
+        document,
+        &backend::rand::SystemRandom::new(),
+    );
+    pair.map_err(|_| CryptoError::MalformedKey)
+}
+
+/// The pair whose private half is the number one, so that its public half is the generator of the curve.
+fn worthless_p256_pair() -> Result<EcdsaKeyPair, CryptoError> {
+    let mut one = [0; 32];
+    one[31] = 1;
+    #[cfg(feature = "aws-lc-rs")]
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(
+        &ECDSA_P256_SHA256_FIXED_SIGNING,
+        &one,
+        &P256_GENERATOR,
+    );
+    #[cfg(not(feature = "aws-lc-rs"))]
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(
+        &ECDSA_P256_SHA256_FIXED_SIGNING,
+        &one,
+        &P256_GENERATOR,
+        &backend::rand::SystemRandom::new(),
+    );
+    pair.map_err(|_| CryptoError::MalformedKey)
+}
+
+/// The generator of P-256 (SEC 2 §2.4.2), uncompressed.
+const P256_GENERATOR: [u8; 65] = [
+    0x04, 0x6B, 0x17, 0xD1, 0xF2, 0xE1, 0x2C, 0x42, 0x47, 0xF8, 0xBC, 0xE6, 0xE5, 0x63, 0xA4, 0x40, 0xF2,
+    0x77, 0x03, 0x7D, 0x81, 0x2D, 0xEB, 0x33, 0xA0, 0xF4, 0xA1, 0x39, 0x45, 0xD8, 0x98, 0xC2, 0x96, 0x4F,
+    0xE3, 0x42, 0xE2, 0xFE, 0x1A, 0x7F, 0x9B, 0x8E, 0xE7, 0xEB, 0x4A, 0x7C, 0x0F, 0x9E, 0x16, 0x2B, 0xCE,
+    0x33, 0x57, 0x6B, 0x31, 0x5E, 0xCE, 0xCB, 0xB6, 0x40, 0x68, 0x37, 0xBF, 0x51, 0xF5,
+];
+
 /// Checks an Ed25519 signature (RFC 8032).
 #[must_use]
 pub(crate) fn ed25519_verifies(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
@@ -187,6 +281,11 @@ mod tests {
         let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         let mac = hmac_sha256(&key, &[b"what do ya want ", b"for nothing?"]);
         assert_eq!(mac.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+    }
+
+    #[test]
+    fn a_p256_pair_is_overwritten_by_one_that_the_backend_accepts() {
+        assert_eq!(worthless_p256_pair().unwrap().public_key().as_ref(), P256_GENERATOR);
     }
 
     #[test]

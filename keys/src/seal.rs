@@ -120,41 +120,47 @@ impl fmt::Debug for MasterKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing_key::SigningKey;
+    use crate::signing_key::{Algorithm, SigningKey};
 
     #[test]
     fn a_sealed_key_opens_under_its_own_master_key_and_kid_only() {
-        let master = MasterKey::generate().unwrap();
-        let (key, seed) = SigningKey::generate().unwrap();
-        let (other, _) = SigningKey::generate().unwrap();
-        let sealed = master.seal(key.kid(), &seed).unwrap();
+        for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
+            let master = MasterKey::generate().unwrap();
+            let (key, seed) = SigningKey::generate(algorithm).unwrap();
+            let (other, _) = SigningKey::generate(algorithm).unwrap();
+            let sealed = master.seal(key.kid(), &seed).unwrap();
 
-        let opened = master.open(key.kid(), &sealed).unwrap();
-        assert_eq!(SigningKey::from_seed(&opened).unwrap().kid(), key.kid());
-        assert!(matches!(master.open(other.kid(), &sealed), Err(CryptoError::Unsealable)));
-        assert!(MasterKey::generate().unwrap().open(key.kid(), &sealed).is_err());
+            let opened = master.open(key.kid(), &sealed).unwrap();
+            assert_eq!(SigningKey::from_seed(&opened).unwrap().kid(), key.kid());
+            assert!(matches!(master.open(other.kid(), &sealed), Err(CryptoError::Unsealable)));
+            assert!(MasterKey::generate().unwrap().open(key.kid(), &sealed).is_err());
+        }
     }
 
     #[test]
     fn every_changed_byte_and_every_cut_is_noticed() {
-        let master = MasterKey::generate().unwrap();
-        let (key, seed) = SigningKey::generate().unwrap();
-        let sealed = master.seal(key.kid(), &seed).unwrap();
-        for position in 0..sealed.len() {
-            let mut changed = sealed.clone();
-            changed[position] ^= 1;
-            assert!(master.open(key.kid(), &changed).is_err(), "byte {position}");
-            assert!(master.open(key.kid(), &sealed[..position]).is_err(), "cut at {position}");
+        for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
+            let master = MasterKey::generate().unwrap();
+            let (key, seed) = SigningKey::generate(algorithm).unwrap();
+            let sealed = master.seal(key.kid(), &seed).unwrap();
+            for position in 0..sealed.len() {
+                let mut changed = sealed.clone();
+                changed[position] ^= 1;
+                assert!(master.open(key.kid(), &changed).is_err(), "byte {position}");
+                assert!(master.open(key.kid(), &sealed[..position]).is_err(), "cut at {position}");
+            }
         }
     }
 
     #[test]
     fn a_seal_never_shows_the_seed_nor_repeats() {
-        let master = MasterKey::generate().unwrap();
-        let (key, seed) = SigningKey::generate().unwrap();
-        let sealed = master.seal(key.kid(), &seed).unwrap();
-        assert_ne!(sealed, master.seal(key.kid(), &seed).unwrap());
-        assert!(!sealed.windows(32).any(|window| window == seed.expose()));
+        for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
+            let master = MasterKey::generate().unwrap();
+            let (key, seed) = SigningKey::generate(algorithm).unwrap();
+            let sealed = master.seal(key.kid(), &seed).unwrap();
+            assert_ne!(sealed, master.seal(key.kid(), &seed).unwrap());
+            assert!(!sealed.windows(32).any(|window| window == seed.expose()));
+        }
     }
 
     #[test]

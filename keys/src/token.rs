@@ -63,17 +63,19 @@ impl Minter {
     }
 
     /// Signs an access token: the compact serialization of RFC 7515 §7.1.
-    #[must_use]
-    pub fn mint(&self, claims: &Claims<'_>) -> String {
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`] when the operating system gives no random bytes, which ES256 needs.
+    pub fn mint(&self, claims: &Claims<'_>) -> Result<String, CryptoError> {
         let payload = claims.to_json();
         let mut token = String::with_capacity(self.header.len() + payload.len() * 4 / 3 + 100);
         token.push_str(&self.header);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
-        let signature = self.key.sign(token.as_bytes());
+        let signature = self.key.sign(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        token
+        Ok(token)
     }
 }
 
@@ -167,7 +169,7 @@ pub fn jti_time(jti: &str) -> Option<UnixTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing_key::Seed;
+    use crate::signing_key::{Algorithm, Seed};
     use serde_json::json;
 
     fn minter() -> Minter {
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn golden_token_with_fixed_key_clock_and_jti() {
-        let token = minter().mint(&claims());
+        let token = minter().mint(&claims()).unwrap();
         assert_eq!(
             part(&token, 0),
             r#"{"alg":"EdDSA","typ":"at+jwt","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}"#
@@ -218,22 +220,22 @@ mod tests {
             "iss": "x", "sub": "x", "aud": "x", "client_id": "x", "iat": 1, "exp": 1, "nbf": 1, "jti": "x",
             "scope": "x", "scp": ["x"], "stt": 0, "cnf": {}, "tenant": "blue"
         });
-        let minted = minter().mint(&Claims { extra: extra.as_object(), ..claims() });
+        let minted = minter().mint(&Claims { extra: extra.as_object(), ..claims() }).unwrap();
         let payload: Value = serde_json::from_str(&part(&minted, 1)).unwrap();
-        let mut plain: Value = serde_json::from_str(&part(&minter().mint(&claims()), 1)).unwrap();
+        let mut plain: Value = serde_json::from_str(&part(&minter().mint(&claims()).unwrap(), 1)).unwrap();
         plain["tenant"] = json!("blue");
         assert_eq!(payload, plain);
     }
 
     #[test]
     fn no_scope_is_an_empty_string_and_an_empty_array() {
-        let minted = minter().mint(&Claims { scopes: &[], ..claims() });
+        let minted = minter().mint(&Claims { scopes: &[], ..claims() }).unwrap();
         assert!(part(&minted, 1).contains(r#""scope":"","scp":[],"stt":1"#));
     }
 
     #[test]
     fn text_that_needs_escaping_is_escaped() {
-        let minted = minter().mint(&Claims { audience: "a\"b\\c\u{1}", ..claims() });
+        let minted = minter().mint(&Claims { audience: "a\"b\\c\u{1}", ..claims() }).unwrap();
         let payload: Value = serde_json::from_str(&part(&minted, 1)).unwrap();
         assert_eq!(payload["aud"], "a\"b\\c\u{1}");
     }
@@ -246,5 +248,19 @@ mod tests {
         assert_eq!(jti_time(&a), Some(now));
         assert_eq!(jti_time("short"), None);
         assert_eq!(jti_time(&"A".repeat(40)), None);
+    }
+
+    #[test]
+    fn an_es256_token_names_its_algorithm_and_differs_from_an_eddsa_one_in_nothing_else() {
+        let (key, _) = SigningKey::generate(Algorithm::Es256).unwrap();
+        let (public, kid) = (key.public().clone(), key.kid().to_string());
+        let token = Minter::new(key).mint(&claims()).unwrap();
+
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+        let expected = format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{kid}"}}"#);
+        assert_eq!(String::from_utf8(header).unwrap(), expected);
+        assert_eq!(part(&token, 1), part(&minter().mint(&claims()).unwrap(), 1));
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        assert!(public.verifies(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()));
     }
 }

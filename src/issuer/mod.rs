@@ -167,7 +167,7 @@ impl Issuer {
             lifetime,
             jti: &token::new_jti(now)?,
             extra: request.extra,
-        });
+        })?;
         Ok(Issued { token, lifetime, scope: scopes.join(" ") })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use m2mint_keys::jwk::Kid;
 use m2mint_keys::key_ring::{KeyRing, NewKey, RingError};
 use m2mint_keys::seal::MasterKey;
-use m2mint_keys::signing_key::SigningKey;
+use m2mint_keys::signing_key::{Algorithm, SigningKey};
 use m2mint_keys::time::{AttestedClock, Moment, Reading, UnixTime};
 use m2mint_keys::token::Minter;
 use rusqlite::Connection;
@@ -30,7 +30,7 @@ impl Fresh {
     /// # Errors
     /// [`RotationError::Crypto`] when there is no randomness to be had.
     pub fn make(master: &MasterKey) -> Result<Self, RotationError> {
-        let (key, seed) = SigningKey::generate()?;
+        let (key, seed) = SigningKey::generate(Algorithm::EdDsa)?;
         let sealed = master.seal(key.kid(), &seed)?;
         let kid = key.kid().clone();
         Ok(Self { key: NewKey { kid: kid.clone(), public: key.public().clone() }, sealed: (kid, sealed) })
