@@ -4,7 +4,7 @@
 use std::alloc::System;
 
 use m2mint_keys::jwk::JwkSet;
-use m2mint_keys::signing_key::SigningKey;
+use m2mint_keys::signing_key::{Algorithm, SigningKey};
 use m2mint_keys::time::UnixTime;
 use m2mint_keys::token::{Claims, Minter};
 use m2mint_keys::verify::{Policy, Verifier};
@@ -17,18 +17,20 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 #[test]
 fn a_check_allocates_little_and_a_cached_one_nothing() {
     let now = UnixTime::from_secs(1_800_000_000);
-    let (key, _) = SigningKey::generate().unwrap();
+    let (key, _) = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let set = JwkSet::new([key.public()]);
-    let token = Minter::new(key).mint(&Claims {
-        issuer: "https://auth.example.com/auth",
-        client_id: "task",
-        audience: "event",
-        scopes: &["event.view", "event.create"],
-        issued_at: now,
-        lifetime: 3600,
-        jti: "AZxLMh7kx3u6Xb0nVYk1Zg",
-        extra: None,
-    });
+    let token = Minter::new(key)
+        .mint(&Claims {
+            issuer: "https://auth.example.com/auth",
+            client_id: "task",
+            audience: "event",
+            scopes: &["event.view", "event.create"],
+            issued_at: now,
+            lifetime: 3600,
+            jti: "AZxLMh7kx3u6Xb0nVYk1Zg",
+            extra: None,
+        })
+        .unwrap();
     let policy = Policy {
         scopes: vec!["event.create".into()],
         ..Policy::new("https://auth.example.com/auth", "event")

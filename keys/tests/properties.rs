@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use m2mint_keys::bearer;
 use m2mint_keys::jwk::JwkSet;
-use m2mint_keys::signing_key::SigningKey;
+use m2mint_keys::signing_key::{Algorithm, SigningKey};
 use m2mint_keys::time::UnixTime;
 use m2mint_keys::token::{Claims, Minter, RESERVED_CLAIMS};
 use m2mint_keys::verify::{Policy, Rejection, Verifier};
@@ -68,16 +68,18 @@ fn any_said() -> impl Strategy<Value = Said> {
 impl Said {
     fn mint(&self, minter: &Minter) -> String {
         let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
-        minter.mint(&Claims {
-            issuer: &self.issuer,
-            client_id: &self.client_id,
-            audience: &self.audience,
-            scopes: &scopes,
-            issued_at: NOW,
-            lifetime: self.lifetime,
-            jti: &self.jti,
-            extra: Some(&self.extra),
-        })
+        minter
+            .mint(&Claims {
+                issuer: &self.issuer,
+                client_id: &self.client_id,
+                audience: &self.audience,
+                scopes: &scopes,
+                issued_at: NOW,
+                lifetime: self.lifetime,
+                jti: &self.jti,
+                extra: Some(&self.extra),
+            })
+            .unwrap()
     }
 
     fn policy(&self) -> Policy {
@@ -90,17 +92,25 @@ impl Said {
 }
 
 fn issuer() -> (Minter, JwkSet) {
-    let (key, _) = SigningKey::generate().unwrap();
+    issuer_with(Algorithm::EdDsa)
+}
+
+fn issuer_with(algorithm: Algorithm) -> (Minter, JwkSet) {
+    let (key, _) = SigningKey::generate(algorithm).unwrap();
     let set = JwkSet::new([key.public()]);
     (Minter::new(key), set)
 }
 
+fn any_algorithm() -> impl Strategy<Value = Algorithm> {
+    prop::sample::select(&[Algorithm::EdDsa, Algorithm::Es256][..])
+}
+
 /// The token with other claims, under the kid that it had, signed by another key.
 fn resigned(token: &str, claims: &Value) -> String {
-    let (other, _) = SigningKey::generate().unwrap();
+    let (other, _) = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let header = token.split('.').next().unwrap();
     let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(other.sign(signed.as_bytes())))
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(other.sign(signed.as_bytes()).unwrap()))
 }
 
 /// One of these members, and what becomes of it: `None` takes it away.
@@ -147,8 +157,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_verified_is_what_was_minted(said in any_said()) {
-        let (minter, set) = issuer();
+    fn what_is_verified_is_what_was_minted(said in any_said(), algorithm in any_algorithm()) {
+        let (minter, set) = issuer_with(algorithm);
         let token = said.mint(&minter);
         let verified = Verifier::new(said.policy(), &set).verify(&token, NOW);
         if token.len() > m2mint_keys::verify::MAX_TOKEN_BYTES {
@@ -167,8 +177,10 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_is_refused(said in any_said(), at in any::<prop::sample::Index>(), bit in 0..7_u32) {
-        let (minter, set) = issuer();
+    fn a_flipped_bit_is_refused(
+        said in any_said(), algorithm in any_algorithm(), at in any::<prop::sample::Index>(), bit in 0..7_u32
+    ) {
+        let (minter, set) = issuer_with(algorithm);
         let token = said.mint(&minter);
         let verifier = Verifier::new(Policy { leeway: Duration::ZERO, ..Policy::default() }, &set).with_cache(10);
         prop_assume!(token.len() <= m2mint_keys::verify::MAX_TOKEN_BYTES);
@@ -216,7 +228,7 @@ proptest! {
         header in change(&["alg", "typ", "kid", "crit", "jwk"]),
         claims in change(&["iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "scope", "scp", "stt"]),
     ) {
-        let (key, _) = SigningKey::generate().unwrap();
+        let (key, _) = SigningKey::generate(Algorithm::EdDsa).unwrap();
         let set = JwkSet::new([key.public()]);
         let mut head = json!({"alg": "EdDSA", "typ": "at+jwt", "kid": key.kid().as_str()});
         let mut body = json!({
@@ -226,7 +238,7 @@ proptest! {
         apply(&mut head, header);
         apply(&mut body, claims);
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(head.to_string()), URL_SAFE_NO_PAD.encode(body.to_string()));
-        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())));
+        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).unwrap()));
         let policy = Policy { leeway: Duration::ZERO, ..Policy::new("i", "a") };
         let Ok(verified) = Verifier::new(policy, &set).verify(&token, NOW) else { return Ok(()) };
         prop_assert!(["EdDSA", "Ed25519"].contains(&head["alg"].as_str().unwrap()));

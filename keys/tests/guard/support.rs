@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use m2mint_keys::guard::{Guard, Requirement};
 use m2mint_keys::jwk::JwkSet;
 use m2mint_keys::remote::RemoteJwks;
-use m2mint_keys::signing_key::SigningKey;
+use m2mint_keys::signing_key::{Algorithm, SigningKey};
 use m2mint_keys::time::{UnixTime, millis};
 use m2mint_keys::token::{Claims, Minter};
 use m2mint_keys::verify::Policy;
@@ -27,7 +27,7 @@ pub struct Issuer {
 
 impl Issuer {
     pub fn new() -> Self {
-        let (key, _) = SigningKey::generate().unwrap();
+        let (key, _) = SigningKey::generate(Algorithm::EdDsa).unwrap();
         let set = JwkSet::new([key.public()]);
         Self { minter: Minter::new(key), set }
     }
@@ -39,16 +39,18 @@ impl Issuer {
 
     /// The same, issued some seconds ago, with further claims.
     pub fn token_with(&self, audience: &str, scopes: &[&str], age: i64, extra: &Value) -> String {
-        self.minter.mint(&Claims {
-            issuer: ISSUER,
-            client_id: "task",
-            audience,
-            scopes,
-            issued_at: UnixTime::from_secs(now().secs() - age),
-            lifetime: 3600,
-            jti: "AAAAAAAAAAAAAAAAAAAAAA",
-            extra: extra.as_object(),
-        })
+        self.minter
+            .mint(&Claims {
+                issuer: ISSUER,
+                client_id: "task",
+                audience,
+                scopes,
+                issued_at: UnixTime::from_secs(now().secs() - age),
+                lifetime: 3600,
+                jti: "AAAAAAAAAAAAAAAAAAAAAA",
+                extra: extra.as_object(),
+            })
+            .unwrap()
     }
 
     pub fn guard(&self) -> Guard {

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use m2mint_keys::jwk::JwkSet;
-use m2mint_keys::signing_key::SigningKey;
+use m2mint_keys::signing_key::{Algorithm, SigningKey};
 use m2mint_keys::time::UnixTime;
 use m2mint_keys::token::{Claims, Minter};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -242,7 +242,7 @@ pub const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 impl Issuer {
     pub fn new() -> Self {
-        let (key, _) = SigningKey::generate().unwrap();
+        let (key, _) = SigningKey::generate(Algorithm::EdDsa).unwrap();
         let set = JwkSet::new([key.public()]);
         Self { minter: Minter::new(key), set, jti: AtomicI64::new(0) }
     }
@@ -253,16 +253,18 @@ impl Issuer {
 
     /// A token for `event`, another one each time.
     pub fn token(&self, issuer: &str) -> String {
-        self.minter.mint(&Claims {
-            issuer,
-            client_id: "task",
-            audience: "event",
-            scopes: &["event.view"],
-            issued_at: NOW,
-            lifetime: 3600,
-            jti: &self.jti.fetch_add(1, Ordering::SeqCst).to_string(),
-            extra: None,
-        })
+        self.minter
+            .mint(&Claims {
+                issuer,
+                client_id: "task",
+                audience: "event",
+                scopes: &["event.view"],
+                issued_at: NOW,
+                lifetime: 3600,
+                jti: &self.jti.fetch_add(1, Ordering::SeqCst).to_string(),
+                extra: None,
+            })
+            .unwrap()
     }
 }
 

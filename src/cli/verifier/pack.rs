@@ -1,10 +1,10 @@
 //! Tokens that are wrong in one way each, and otherwise perfect.
 
-use base64::Engine as _;
+use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use m2mint_keys::crypto::{self, CryptoError};
 use m2mint_keys::jwk::{Jwk, JwkSet};
-use m2mint_keys::signing_key::SigningKey;
+use m2mint_keys::signing_key::{Algorithm, SigningKey};
 use m2mint_keys::time::UnixTime;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -49,8 +49,8 @@ pub struct Entry {
 /// # Errors
 /// [`CryptoError`] when there are no random numbers to be had.
 pub fn make(subject: &Subject) -> Result<Pack, CryptoError> {
-    let (key, _) = SigningKey::generate()?;
-    let (other, _) = SigningKey::generate()?;
+    let (key, _) = SigningKey::generate(Algorithm::EdDsa)?;
+    let (other, _) = SigningKey::generate(Algorithm::EdDsa)?;
     let maker = Maker { subject, key: &key, other: &other };
     let mut tokens = vec![maker.entry("good", "good", "nothing is wrong with it", maker.good())];
     tokens.extend(maker.headers());
@@ -354,7 +354,7 @@ impl Maker<'_> {
                 URL_SAFE.encode(format!("{header} ")),
                 URL_SAFE.encode(format!("{payload} "))
             );
-            format!("{signed}.{}", URL_SAFE.encode(self.key.sign(signed.as_bytes())))
+            format!("{signed}.{}", signed_by(self.key, &signed, &URL_SAFE))
         };
         let huge = self.with_claims(json!({"padding": "x".repeat(20_000)}));
         vec![
@@ -388,7 +388,12 @@ fn part(text: &str) -> String {
 
 fn sign(key: &SigningKey, header: &str, payload: &str) -> String {
     let signed = format!("{}.{}", part(header), part(payload));
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())))
+    format!("{signed}.{}", signed_by(key, &signed, &URL_SAFE_NO_PAD))
+}
+
+fn signed_by(key: &SigningKey, signed: &str, engine: &impl Engine) -> String {
+    // Ed25519 needs no randomness, which is all that a signature can lack.
+    key.sign(signed.as_bytes()).map(|signature| engine.encode(signature)).unwrap_or_default()
 }
 
 /// The object with these members, and without those that are null.

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cpu_time::ProcessTime;
 use jsonwebtoken::{DecodingKey, Validation};
 use m2mint_keys::jwk::JwkSet;
-use m2mint_keys::signing_key::SigningKey;
+use m2mint_keys::signing_key::{Algorithm, SigningKey};
 use m2mint_keys::time::UnixTime;
 use m2mint_keys::token::{Claims, Minter};
 use m2mint_keys::verify::{Policy, Verifier};
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: checks CHECKS ROUNDS".into());
     };
     let (checks, rounds) = (checks?, rounds?);
-    let (key, _) = SigningKey::generate()?;
+    let (key, _) = SigningKey::generate(Algorithm::EdDsa)?;
     let (public, set) = (key.public().clone(), JwkSet::new([key.public()]));
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let issued_at = UnixTime::from_secs(i64::try_from(since_epoch.as_secs())?);
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         lifetime: 3600,
         jti: "AZxLMh7kx3u6Xb0nVYk1Zg",
         extra: None,
-    });
+    })?;
     let policy = || Policy {
         scopes: vec!["event.create".into()],
         ..Policy::new("https://auth.example.com/auth", "event")
