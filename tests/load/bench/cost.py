@@ -3,6 +3,7 @@ import base64
 import contextlib
 import dataclasses
 import json
+import math
 import statistics
 
 from . import database, traffic
@@ -35,14 +36,20 @@ class Comparison:
 
     def ratio(self, side, other):
         """Of neighbouring slices, which the machine served alike, whatever it did beside."""
-        pairs = (zip(run[side]['cpu_us'], run[other]['cpu_us']) for run in self.runs)
-        return Figure(statistics.median(one / another for one, another in run) for run in pairs)
+        return Figure(ratio_of_slices(run[side]['cpu_us'], run[other]['cpu_us']) for run in self.runs)
 
     def busy(self):
         return min(statistics.median(side['busy']) for run in self.runs for side in run.values())
 
     def has(self, side):
         return side in self.runs[0]
+
+
+def ratio_of_slices(ones, others):
+    # Where the kernel counts CPU time in ticks, a short slice can cost nothing: then only the whole tells.
+    if not all(others):
+        ones, others = [sum(ones)], [sum(others)]
+    return statistics.median(one / other if other else math.nan for one, other in zip(ones, others))
 
 
 @dataclasses.dataclass
