@@ -16,8 +16,9 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
-use crate::http::{self, State, discovery};
+use crate::http::{self, State};
 use crate::issuer::{self, Issuer};
 use crate::listeners::{self, Listener, Listeners};
 use crate::rotation::keeper::{Keeper, Running};
@@ -62,7 +63,7 @@ impl Server {
     ) -> Result<Self, ServeError> {
         let keeper = open.keeper.keeper();
         let settings = issuer_settings(config, &listeners);
-        let metadata = discovery::document(&settings.issuer);
+        let metadata = Metadata::of(&settings.issuer);
         let issuer = Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings);
         let state = Data::new(State {
             admin_keys: ArcSwap::from_pointee(

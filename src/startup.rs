@@ -88,20 +88,21 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     if !founded {
         let key = if config.api_keys.is_empty() { Some(AdminKey::generate()?) } else { None };
         let reading = clock.read();
-        keyring_file::found(&store, &master, reading, settings.lifetime, |db| {
+        keyring_file::found(&store, &master, reading, &settings, |db| {
             key.as_ref().map_or(Ok(()), |key| admin_keys::add(db, &key.hash(), reading.wall))
         })?;
         new_admin_key = key;
     }
     let directory = Arc::new(Directory::load(&store)?);
-    let keeper = keeper::open(Arc::clone(&store), Arc::clone(&directory), clock.clone(), master, settings)?;
+    let (kept, known) = (Arc::clone(&store), Arc::clone(&directory));
+    let keeper = keeper::open(kept, known, clock.clone(), master, settings, !founded)?;
     Ok(Open { store, directory, keeper, new_admin_key })
 }
 
 /// The part of a configuration that steers keys.
 #[must_use]
 pub fn rotation_settings(config: &Config) -> Settings {
-    Settings { policy: config.rotation, lifetime: config.lifetime }
+    Settings { policy: config.rotation, lifetime: config.lifetime, audiences: config.audiences.clone() }
 }
 
 /// Who may administer: the configured keys, or the one that the first start made.

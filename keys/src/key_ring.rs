@@ -13,6 +13,10 @@
 //! 6. All waiting is counted in attested time *and* wall time ([`crate::time`]).
 //! 7. A policy whose numbers contradict the rule is refused ([`Policy::check`]).
 //! 8. At most [`MAX_PUBLISHED`] keys are published; a rotation that would need one more waits.
+//!
+//! An issuer has a ring for each algorithm that its audiences ask for. The rule holds in each of them; one that joins the
+//! others later signs for nobody before [`KeyRing::known_in`] is 0, unless somebody vouches that no verifier can hold an
+//! older key set.
 
 use std::fmt;
 use std::time::Duration;
@@ -230,6 +234,9 @@ pub enum RingError {
     /// At most one key may be next.
     #[error("{0} standby keys where one is needed")]
     ManyStandbys(usize),
+    /// All keys of a ring have one algorithm.
+    #[error("keys of several algorithms in one ring")]
+    MixedAlgorithms,
     /// A stored kid is not the thumbprint of its public key.
     #[error("the kid {0} does not belong to its public key")]
     WrongKid(Kid),
@@ -307,8 +314,20 @@ impl KeyRing {
     #[must_use]
     pub fn found(active: NewKey, standby: NewKey, now: Moment, longest_lifetime: Duration) -> Self {
         let record = |key| KeyRecord { founding: true, ..KeyRecord::new(key, now, longest_lifetime) };
-        let active = KeyRecord { promoted: Some(now), signed_until: Some(now.wall), ..record(active) };
-        Self { keys: vec![active, record(standby)] }
+        Self::with_signer(record(active), record(standby), now)
+    }
+
+    /// The ring of a further algorithm, made when the issuer has served key sets already. Somebody may hold one of those:
+    /// see [`KeyRing::known_in`].
+    #[must_use]
+    pub fn join(active: NewKey, standby: NewKey, now: Moment, longest_lifetime: Duration) -> Self {
+        let record = |key| KeyRecord::new(key, now, longest_lifetime);
+        Self::with_signer(record(active), record(standby), now)
+    }
+
+    fn with_signer(active: KeyRecord, standby: KeyRecord, now: Moment) -> Self {
+        let active = KeyRecord { promoted: Some(now), signed_until: Some(now.wall), ..active };
+        Self { keys: vec![active, standby] }
     }
 
     /// A ring from stored records, oldest first.
@@ -326,7 +345,11 @@ impl KeyRing {
         if let Some(wrong) = keys.iter().find(|key| key.public.thumbprint() != key.kid) {
             return Err(RingError::WrongKid(wrong.kid.clone()));
         }
-        Ok(Self { keys })
+        let ring = Self { keys };
+        if ring.keys.iter().any(|key| key.public.algorithm() != ring.algorithm()) {
+            return Err(RingError::MixedAlgorithms);
+        }
+        Ok(ring)
     }
 
     /// All records, oldest first.
@@ -365,6 +388,23 @@ impl KeyRing {
         self.active().map_or(Algorithm::EdDsa, |key| key.public.algorithm())
     }
 
+    /// Milliseconds until every verifier can have the key that signs: 0 when all can. In a ring that joined others this is
+    /// point 1 of the rule for its first key; every later one was a standby long enough.
+    #[must_use]
+    pub fn known_in(&self, policy: &Policy, now: Moment) -> i64 {
+        self.active().map_or(i64::MAX, |active| Self::propagated_in(active, policy, now))
+    }
+
+    fn propagated_in(key: &KeyRecord, policy: &Policy, now: Moment) -> i64 {
+        match key {
+            KeyRecord { founding: true, .. } => 0,
+            KeyRecord { published: Some(published), .. } => {
+                remaining(now.attested, published.attested, policy.propagation)
+            }
+            KeyRecord { published: None, .. } => millis(policy.propagation),
+        }
+    }
+
     /// The next step that is due now, if any. Call again after [`KeyRing::apply`]: a step can make another one due.
     #[must_use]
     pub fn due(&self, policy: &Policy, now: Moment, rotation_requested: bool) -> Option<Transition> {
@@ -393,13 +433,12 @@ impl KeyRing {
                 .zip(promoted)
                 .map(|(every, promoted)| remaining(now.attested, promoted.attested, every))
         };
-        let (known_in, known_hold) = match self.standby() {
-            Some(KeyRecord { founding: true, .. }) => (0, Hold::Propagating),
-            Some(KeyRecord { published: Some(published), .. }) => {
-                (remaining(now.attested, published.attested, policy.propagation), Hold::Propagating)
-            }
-            _ => (millis(policy.propagation), Hold::Unconfirmed),
-        };
+        let known_in = self
+            .standby()
+            .map_or(millis(policy.propagation), |standby| Self::propagated_in(standby, policy, now));
+        let is_served = |standby: &KeyRecord| standby.founding || standby.published.is_some();
+        let known_hold =
+            if self.standby().is_some_and(is_served) { Hold::Propagating } else { Hold::Unconfirmed };
         let room_in = self.room_in(policy, now);
         let waits = [
             (asked_in.unwrap_or(0), Hold::NotAsked),

@@ -19,6 +19,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// What m2mint signs with.
+    pub const SIGNING: [Self; 2] = [Self::EdDsa, Self::Es256];
+
     /// The name in the `alg` header and in the file.
     #[must_use]
     pub const fn name(self) -> &'static str {

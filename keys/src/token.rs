@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::crypto::{self, CryptoError};
 use crate::jwk::Kid;
-use crate::signing_key::SigningKey;
+use crate::signing_key::{Algorithm, SigningKey};
 use crate::time::UnixTime;
 
 /// Claims that say what a token is. Extra claims never replace one of them.
@@ -54,6 +54,12 @@ impl Minter {
         let alg = key.public().algorithm().name();
         let header = format!(r#"{{"alg":"{alg}","typ":"at+jwt","kid":"{}"}}"#, key.kid());
         Self { header: URL_SAFE_NO_PAD.encode(header), key }
+    }
+
+    /// The algorithm of the key.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.key.public().algorithm()
     }
 
     /// The id of the key.
@@ -169,7 +175,7 @@ pub fn jti_time(jti: &str) -> Option<UnixTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing_key::{Algorithm, Seed};
+    use crate::signing_key::Seed;
     use serde_json::json;
 
     fn minter() -> Minter {

@@ -3,11 +3,13 @@
 //! Keys are changed by the server alone. These verbs leave it a request in the file and wait for the outcome; without a
 //! server, the request is met when the next one starts.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use m2mint_keys::jwk::Kid;
-use m2mint_keys::key_ring::{KeyRecord, KeyRing, Outlook, Policy, State};
+use m2mint_keys::key_ring::{KeyRecord, Outlook, Policy, State};
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{Moment, UnixTime, millis};
 use serde_json::{Value, json};
 
@@ -15,9 +17,10 @@ use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config};
 use crate::clock::Clock;
 use crate::model::Span;
+use crate::model::audience::parse_algorithm;
 use crate::rotation::RotationError;
 use crate::rotation::keeper::in_words;
-use crate::store::keys::KeyRequest;
+use crate::store::keys::{KeyRequest, Ring};
 use crate::store::{Claim, OpenError, Store, keys};
 
 /// How long to wait for the server to meet a request.
@@ -30,7 +33,11 @@ pub enum Action {
     /// Show every key, its state, and the next transition
     List,
     /// Let the standby sign from now on, or as soon as every verifier can know it
-    Rotate,
+    Rotate {
+        /// The ring of this algorithm only: EdDSA or ES256
+        #[arg(long, value_parser = algorithm)]
+        alg: Option<Algorithm>,
+    },
     /// Take a key out of the JWKS at once: its tokens are refused from now on
     Revoke {
         /// Key id, as `m2mint keys` shows it
@@ -48,49 +55,79 @@ pub enum Action {
 /// When there is no such key, or the file cannot be used.
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
-    // Closed again before the store opens the file: closing any descriptor of it would drop SQLite's locks.
-    let served = match Claim::look(&config.database) {
-        Ok(_) => false,
-        Err(OpenError::Claimed { .. }) => true,
-        Err(_) => return Err(OpenError::Missing { path: config.database.clone() }.into()),
-    };
+    let served = is_served(&config.database)?;
     let store = Store::open(&config.database, None)?;
     match action {
         Action::List => {
             let view = View::read(&store, config.rotation)?;
             if as_json { output::json(&view.to_json()) } else { view.print() }
         }
-        Action::Rotate => rotate(&store, served, config.rotation, as_json),
+        Action::Rotate { alg } => rotate(&store, served, config.rotation, *alg, as_json),
         Action::Revoke { kid, yes } => revoke(&store, served, config.rotation, kid, *yes, as_json),
     }
 }
 
-fn rotate(store: &Store, served: bool, policy: Policy, as_json: bool) -> Result {
-    let before = View::read(store, policy)?.signing();
-    ask(store, served, &KeyRequest::Rotate)?;
-    // The request is durable; a rotation that is due follows at once.
-    let given_up = Instant::now() + PATIENCE;
-    let mut after = View::read(store, policy)?;
-    while served && after.is_due() && after.signing() == before && Instant::now() < given_up {
-        std::thread::sleep(LOOK);
-        after = View::read(store, policy)?;
+/// Whether a server works on the file.
+///
+/// # Errors
+/// When there is no such file.
+pub fn is_served(database: &Path) -> Result<bool> {
+    // Closed again before the store opens the file: closing any descriptor of it would drop SQLite's locks.
+    match Claim::look(database) {
+        Ok(_) => Ok(false),
+        Err(OpenError::Claimed { .. }) => Ok(true),
+        Err(_) => Err(OpenError::Missing { path: database.to_owned() }.into()),
     }
+}
+
+/// Reads the name of an algorithm that tokens can be signed with.
+///
+/// # Errors
+/// When it is none.
+pub fn algorithm(text: &str) -> std::result::Result<Algorithm, String> {
+    parse_algorithm(text).map_err(|error| error.to_string())
+}
+
+fn rotate(store: &Store, served: bool, policy: Policy, alg: Option<Algorithm>, as_json: bool) -> Result {
+    let concerned = |ring: &&RingView| alg.is_none_or(|alg| ring.ring.algorithm() == alg);
+    let before = View::read(store, policy)?;
+    if let Some(alg) = alg.filter(|_| !before.rings.iter().any(|ring| concerned(&ring))) {
+        let reason = format!(
+            "there are no {} keys; they are made when an audience wants them: m2mint audiences set NAME --alg {0}",
+            alg.name()
+        );
+        return Err(CliError::Refused(reason));
+    }
+    let signed = |ring: &RingView| before.rings.iter().any(|before| before.signing() == ring.signing());
+    ask(store, served, &KeyRequest::Rotate(alg))?;
+    // The request is durable; a rotation that is due follows at once.
+    let mut after = View::read(store, policy)?;
+    wait_until(|| {
+        after = View::read(store, policy)?;
+        Ok(!served || !after.rings.iter().filter(concerned).any(|ring| ring.is_due() && signed(ring)))
+    })?;
     if as_json {
         return output::json(&after.to_json());
     }
     if !served {
         output::line("no server is running: the rotation will be looked at when it starts");
-    } else if after.signing() == before {
-        output::line(&format!("queued: {}", after.next()));
-    } else {
-        output::line(&format!("rotated: {} signs from now on", after.signing().unwrap_or_default()));
+        return Ok(());
+    }
+    for ring in after.rings.iter().filter(concerned) {
+        let alg = after.label(ring, " ");
+        if signed(ring) {
+            output::line(&format!("queued: {alg}{}", after.next(ring)));
+        } else {
+            let kid = ring.signing().map(Kid::to_string).unwrap_or_default();
+            output::line(&format!("rotated: {alg}{kid} signs from now on"));
+        }
     }
     Ok(())
 }
 
 fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_json: bool) -> Result {
     let view = View::read(store, policy)?;
-    let record = Kid::parse(kid).and_then(|kid| view.ring.get(&kid).cloned());
+    let record = Kid::parse(kid).and_then(|kid| view.get(&kid).cloned());
     let record = record
         .ok_or_else(|| CliError::Refused(format!("there is no key {kid}; `m2mint keys` shows them all")))?;
     let effect = match record.state() {
@@ -107,12 +144,11 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
     if as_json {
         return output::json(&view.to_json());
     }
-    match view.ring.get(&record.kid).map(KeyRecord::state) {
+    match view.get(&record.kid).map(KeyRecord::state) {
         Some(State::Revoked) | None => {
-            output::line(&format!(
-                "revoked: {kid}\n{} signs from now on",
-                view.signing().unwrap_or_default()
-            ));
+            let ring = view.rings.iter().find(|ring| ring.ring.algorithm() == record.public.algorithm());
+            let signing = ring.and_then(RingView::signing).map(Kid::to_string).unwrap_or_default();
+            output::line(&format!("revoked: {kid}\n{signing} signs from now on"));
         }
         Some(_) => output::line("no server is running: the key will be revoked before the next one serves"),
     }
@@ -122,43 +158,90 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
 fn ask(store: &Store, served: bool, request: &KeyRequest) -> Result {
     let now = Clock::system().wall();
     store.write(|db| keys::ask(db, request, now))?;
-    let given_up = Instant::now() + PATIENCE;
-    while served && !store.read(keys::requests)?.is_empty() {
-        if Instant::now() > given_up {
-            return Err(CliError::Failed(
-                "the server has not met the request yet; see `m2mint keys` and its log".into(),
-            ));
-        }
-        std::thread::sleep(LOOK);
+    if served && !wait_until(|| Ok(store.read(keys::requests)?.is_empty()))? {
+        return Err(not_met());
     }
     Ok(())
 }
 
-/// The ring as people see it.
+/// Waits for what the server does. Answers whether it came.
+///
+/// # Errors
+/// Whatever looking says.
+pub fn wait_until(mut come: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let given_up = Instant::now() + PATIENCE;
+    while !come()? {
+        if Instant::now() > given_up {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(true)
+}
+
+/// What to say when it did not.
+#[must_use]
+pub fn not_met() -> CliError {
+    CliError::Failed("the server has not met the request yet; see `m2mint keys` and its log".into())
+}
+
+/// The moment, by the file's clock.
+///
+/// # Errors
+/// When there are no keys in the file yet.
+pub fn now(store: &Store) -> Result<Moment> {
+    let mut clock = store.read(keys::issuer)?.ok_or(RotationError::NoKeys)?.clock;
+    clock.observe(Clock::system().read());
+    Ok(clock.moment())
+}
+
+/// The rings as people see them.
 struct View {
-    ring: KeyRing,
+    rings: Vec<RingView>,
     policy: Policy,
     now: Moment,
+}
+
+/// One ring, and what comes next in it.
+struct RingView {
+    ring: Ring,
     outlook: Outlook,
 }
 
-impl View {
-    fn read(store: &Store, policy: Policy) -> Result<Self> {
-        let (ring, issuer) = store.read(|db| Ok((keys::ring(db)?, keys::issuer(db)?)))?;
-        let (Some(ring), Some(issuer)) = (ring, issuer) else { return Err(RotationError::NoKeys.into()) };
-        let mut clock = issuer.clock;
-        clock.observe(Clock::system().read());
-        let now = clock.moment();
-        let outlook = ring.outlook(&policy, now, issuer.rotation_asked.is_some());
-        Ok(Self { ring, policy, now, outlook })
-    }
-
-    fn signing(&self) -> Option<String> {
-        self.ring.active().map(|key| key.kid.to_string())
+impl RingView {
+    fn signing(&self) -> Option<&Kid> {
+        self.ring.keys.active().map(|key| &key.kid)
     }
 
     fn is_due(&self) -> bool {
         self.outlook.hold.is_none() && self.outlook.promotion_in == Some(0)
+    }
+
+    fn ordered(&self) -> impl Iterator<Item = &KeyRecord> {
+        let keys = &self.ring.keys;
+        let revoked = keys.records().iter().filter(|key| key.state() == State::Revoked);
+        keys.published().chain(revoked)
+    }
+}
+
+impl View {
+    fn read(store: &Store, policy: Policy) -> Result<Self> {
+        let now = now(store)?;
+        let rings = store.read(keys::rings)?;
+        let view = |ring: Ring| RingView {
+            outlook: ring.keys.outlook(&policy, now, ring.rotation_asked.is_some()),
+            ring,
+        };
+        Ok(Self { rings: rings.into_iter().map(view).collect(), policy, now })
+    }
+
+    /// Which ring is meant, where there are several.
+    fn label(&self, ring: &RingView, end: &str) -> String {
+        if self.rings.len() > 1 { format!("{}{end}", ring.ring.algorithm().name()) } else { String::new() }
+    }
+
+    fn get(&self, kid: &Kid) -> Option<&KeyRecord> {
+        self.rings.iter().find_map(|ring| ring.ring.keys.get(kid))
     }
 
     fn in_millis(&self, wait: i64) -> UnixTime {
@@ -177,9 +260,9 @@ impl View {
     }
 
     /// Until when the key signs, as far as can be told.
-    fn signs_until(&self, key: &KeyRecord) -> Option<UnixTime> {
+    fn signs_until(&self, ring: &RingView, key: &KeyRecord) -> Option<UnixTime> {
         match key.state() {
-            State::Active => self.outlook.promotion_in.map(|wait| self.in_millis(wait)),
+            State::Active => ring.outlook.promotion_in.map(|wait| self.in_millis(wait)),
             State::Retired | State::Revoked => {
                 key.retired.or(key.revoked).filter(|_| key.promoted.is_some()).map(|m| m.wall)
             }
@@ -188,20 +271,20 @@ impl View {
     }
 
     /// Until when the key is published, as far as can be told.
-    fn published_until(&self, key: &KeyRecord) -> Option<UnixTime> {
+    fn published_until(&self, ring: &RingView, key: &KeyRecord) -> Option<UnixTime> {
         let kept = millis(key.longest_lifetime).saturating_add(millis(self.policy.clock_skew));
         match key.state() {
             State::Standby => None,
-            State::Active => self.outlook.promotion_in.map(|wait| self.in_millis(wait.saturating_add(kept))),
+            State::Active => ring.outlook.promotion_in.map(|wait| self.in_millis(wait.saturating_add(kept))),
             State::Retired => {
-                self.ring.deletion_in(&key.kid, &self.policy, self.now).map(|wait| self.in_millis(wait))
+                ring.ring.keys.deletion_in(&key.kid, &self.policy, self.now).map(|wait| self.in_millis(wait))
             }
             State::Revoked => key.revoked.map(|moment| moment.wall),
         }
     }
 
-    fn next(&self) -> String {
-        match (self.outlook.promotion_in, self.outlook.hold) {
+    fn next(&self, ring: &RingView) -> String {
+        match (ring.outlook.promotion_in, ring.outlook.hold) {
             (None, _) => "the next rotation comes on a signal or by `m2mint keys rotate`".into(),
             (Some(_), None) => "the next rotation is due now".into(),
             (Some(wait), Some(hold)) => {
@@ -217,51 +300,56 @@ impl View {
 
     fn print(&self) -> Result {
         let when = |time: Option<UnixTime>| time.map_or_else(|| "-".to_owned(), date);
-        let row = |key: &KeyRecord| {
+        let row = |ring: &RingView, key: &KeyRecord| {
             vec![
                 key.kid.to_string(),
+                key.public.algorithm().name().to_owned(),
                 key.state().name().to_owned(),
                 date(Self::since(key)),
-                when(self.signs_until(key)),
-                when(self.published_until(key)),
+                when(self.signs_until(ring, key)),
+                when(self.published_until(ring, key)),
                 Span(key.longest_lifetime).to_string(),
             ]
         };
-        let rows: Vec<_> = self.ordered().map(row).collect();
+        let rows: Vec<_> =
+            self.rings.iter().flat_map(|ring| ring.ordered().map(|key| row(ring, key))).collect();
         output::table(
-            &["KID", "STATE", "SINCE", "SIGNS UNTIL", "PUBLISHED UNTIL", "LONGEST LIFETIME"],
+            &["KID", "ALG", "STATE", "SINCE", "SIGNS UNTIL", "PUBLISHED UNTIL", "LONGEST LIFETIME"],
             &rows,
         );
         output::line("");
-        output::line(&self.next());
+        for ring in &self.rings {
+            output::line(&format!("{}{}", self.label(ring, ": "), self.next(ring)));
+        }
         Ok(())
     }
 
-    fn ordered(&self) -> impl Iterator<Item = &KeyRecord> {
-        let revoked = self.ring.records().iter().filter(|key| key.state() == State::Revoked);
-        self.ring.published().chain(revoked)
-    }
-
     fn to_json(&self) -> Value {
-        let key = |key: &KeyRecord| {
+        let key = |ring: &RingView, key: &KeyRecord| {
             json!({
                 "kid": key.kid.as_str(),
                 "alg": key.public.algorithm().name(),
                 "state": key.state().name(),
                 "since": date(Self::since(key)),
-                "signs_until": self.signs_until(key).map(date),
-                "published_until": self.published_until(key).map(date),
+                "signs_until": self.signs_until(ring, key).map(date),
+                "published_until": self.published_until(ring, key).map(date),
                 "longest_lifetime_seconds": key.longest_lifetime.as_secs(),
             })
         };
-        json!({
-            "keys": self.ordered().map(key).collect::<Vec<_>>(),
-            "next": {
+        let next = |ring: &RingView| {
+            json!({
                 "transition": "rotate",
-                "in_seconds": self.outlook.promotion_in.map(|wait| wait.max(0) / 1000),
-                "at": self.outlook.promotion_in.map(|wait| date(self.in_millis(wait))),
-                "reason": self.outlook.hold.map(m2mint_keys::key_ring::Hold::reason),
-            },
+                "alg": ring.ring.algorithm().name(),
+                "in_seconds": ring.outlook.promotion_in.map(|wait| wait.max(0) / 1000),
+                "at": ring.outlook.promotion_in.map(|wait| date(self.in_millis(wait))),
+                "reason": ring.outlook.hold.map(m2mint_keys::key_ring::Hold::reason),
+            })
+        };
+        let soonest = self.rings.iter().min_by_key(|ring| ring.outlook.promotion_in.unwrap_or(i64::MAX));
+        json!({
+            "keys": self.rings.iter().flat_map(|ring| ring.ordered().map(|one| key(ring, one))).collect::<Vec<_>>(),
+            "next": soonest.map(next),
+            "next_by_alg": self.rings.iter().map(next).collect::<Vec<_>>(),
         })
     }
 }

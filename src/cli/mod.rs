@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+pub mod audiences;
 pub mod backup;
 pub mod clients;
 pub mod config;
@@ -47,6 +48,14 @@ enum Verb {
     Clients {
         #[command(subcommand)]
         action: clients::Action,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Show and set what tokens for an audience are signed with
+    Audiences {
+        #[command(subcommand)]
+        action: Option<audiences::Action>,
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
@@ -133,6 +142,9 @@ pub fn main() -> ExitCode {
         Verb::Config { action } => config::run(settings, &action),
         Verb::Keys { action, json } => keys::run(settings, &action.unwrap_or(keys::Action::List), json),
         Verb::Clients { action, json } => clients::run(settings, &action, json),
+        Verb::Audiences { action, json } => {
+            audiences::run(settings, &action.unwrap_or(audiences::Action::List), json)
+        }
         Verb::Secrets { action, json } => secrets::run(settings, &action, json),
         Verb::Verifier { action } => verifier::run(&action),
         Verb::Backup { to } => backup::run(settings, &to),

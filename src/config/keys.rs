@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 18] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("database", "m2mint.db", "the single file; $STATE_DIRECTORY/m2mint.db under systemd"),
     key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
@@ -54,6 +54,7 @@ pub const KEYS: [Key; 17] = [
     reloading("rotation.every", "90d", "how long a key signs; never leaves it to signals"),
     reloading("rotation.propagation", "25h", "longest time that a verifier caches the JWKS"),
     reloading("rotation.clock_skew", "60s", "how far clocks may be apart"),
+    reloading("audiences", "none", "what tokens for an audience are signed with, where it is not EdDSA"),
     reloading("forward_auth.rules", "none", "which token a request needs that a proxy asks about"),
 ];
 

@@ -161,6 +161,9 @@ fn flatten(
                 problems.add(&name, None, origin, "this is a table of keys, not a value")
             }
             (None, _) => problems.unknown(&name, origin),
+            (Some(key), ValueKind::Table(audiences)) if key.name == "audiences" => {
+                read_audiences(audiences, origin, layers, problems);
+            }
             (Some(key), kind) => match texts(kind) {
                 Some(texts) => {
                     layers.insert(key.name, Given { texts, origin: origin.clone() });
@@ -169,6 +172,36 @@ fn flatten(
             },
         }
     }
+}
+
+/// `[audiences.billing]` with `alg = "ES256"`, as the one text that a variable would hold.
+fn read_audiences(
+    audiences: Map<String, Value>,
+    origin: &Origin,
+    layers: &mut Layers,
+    problems: &mut Problems,
+) {
+    let mut given = Vec::new();
+    let mut audiences: Vec<_> = audiences.into_iter().collect();
+    audiences.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (audience, value) in audiences {
+        let name = format!("audiences.{audience}");
+        let Ok(settings) = value.into_table() else {
+            problems.add(&name, None, origin, "a table is expected here, with alg = \"ES256\" in it");
+            continue;
+        };
+        for (setting, value) in settings {
+            match (setting.as_str(), value.into_string()) {
+                ("alg", Ok(alg)) => given.push(format!("{audience} {alg}")),
+                ("alg", Err(_)) => problems.add(&name, None, origin, "alg is a text"),
+                (other, _) => {
+                    let reason = "there is no such key; an audience has alg";
+                    problems.add(&format!("{name}.{other}"), None, origin, reason);
+                }
+            }
+        }
+    }
+    layers.insert("audiences", Given { texts: given, origin: origin.clone() });
 }
 
 fn texts(kind: ValueKind) -> Option<Vec<String>> {

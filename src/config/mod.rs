@@ -18,6 +18,7 @@ use std::time::Duration;
 use m2mint_keys::key_ring::Policy;
 use zeroize::Zeroizing;
 
+use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::Rules;
 
 pub use layers::{Origin, Sources};
@@ -95,6 +96,8 @@ pub struct Config {
     pub max_lifetime: Duration,
     /// Whether a request without scope gets every scope of the client.
     pub all_scopes_by_default: bool,
+    /// Audiences that want their tokens signed with an algorithm of their own.
+    pub audiences: Vec<AudienceAlgorithm>,
     /// Which token a request needs that a proxy asks about.
     pub rules: Rules,
     /// The numbers of the rotation rule.

@@ -14,6 +14,7 @@ use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
 use crate::config::{Config, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources};
 use crate::model::Span;
+use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::{Rule, Rules};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
@@ -54,7 +55,8 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let propagation = reader.span("rotation.propagation", 25 * HOUR);
     let clock_skew = reader.span("rotation.clock_skew", Duration::from_secs(60));
     let rotation = Policy { every, propagation, clock_skew };
-    let rules = reader.rules();
+    let audiences = reader.audiences();
+    let rules = Rules(reader.listed("forward_auth.rules", Rule::parse));
     reader.check_times(lifetime, max_lifetime, &rotation);
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
     let config = master_key.map(|master_key| Config {
@@ -69,6 +71,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         lifetime,
         max_lifetime,
         all_scopes_by_default,
+        audiences,
         rules,
         rotation,
     });
@@ -213,29 +216,43 @@ impl Reader<'_> {
         texts.into_iter().map(SecretText::new).collect()
     }
 
-    fn rules(&mut self) -> Rules {
-        const KEY: &str = "forward_auth.rules";
-        let Some(Given { texts, origin }) = self.layers.get(KEY) else {
-            self.show(KEY, "none".into(), Origin::Default);
-            return Rules::default();
+    fn audiences(&mut self) -> Vec<AudienceAlgorithm> {
+        let audiences = self.listed("audiences", AudienceAlgorithm::parse);
+        for (at, one) in audiences.iter().enumerate() {
+            if audiences.iter().take(at).any(|before| before.name == one.name) {
+                self.problem("audiences", &format!("{} is named twice", one.name));
+            }
+        }
+        audiences
+    }
+
+    /// A list of texts, each of which says something for itself.
+    fn listed<T: ToString, E: ToString>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        let Some(Given { texts, origin }) = self.layers.get(key) else {
+            self.show(key, "none".into(), Origin::Default);
+            return Vec::new();
         };
-        // A variable and a flag hold one text: there, semicolons stand between rules.
+        // A variable and a flag hold one text: there, semicolons stand between its parts.
         let texts =
             texts.iter().flat_map(|text| text.split(';')).map(str::trim).filter(|text| !text.is_empty());
-        let mut rules = Vec::new();
+        let mut values = Vec::new();
         for (at, text) in texts.enumerate() {
-            match Rule::parse(text) {
-                Ok(rule) => rules.push(rule),
+            match parse(text) {
+                Ok(value) => values.push(value),
                 Err(error) => {
-                    let reason = format!("rule {}: {error}", at + 1);
-                    self.problems.add(KEY, Some(text.to_owned()), origin, &reason);
+                    let reason = format!("entry {}: {}", at + 1, error.to_string());
+                    self.problems.add(key, Some(text.to_owned()), origin, &reason);
                 }
             }
         }
-        let shown: Vec<String> = rules.iter().map(Rule::to_string).collect();
+        let shown: Vec<String> = values.iter().map(T::to_string).collect();
         let shown = if shown.is_empty() { "none".into() } else { shown.join("; ") };
-        self.show(KEY, shown, origin.clone());
-        Rules(rules)
+        self.show(key, shown, origin.clone());
+        values
     }
 
     fn master_key(&mut self, credentials: Option<&Path>, database: &Path) -> Option<MasterKeySource> {

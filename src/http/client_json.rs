@@ -293,7 +293,9 @@ fn metadata(reason: &impl ToString) -> AdminError {
     OAuthError::new(Code::InvalidClientMetadata, reason.to_string()).into()
 }
 
-fn date(time: UnixTime) -> String {
+/// A point in time as the core writes it: RFC 3339, to the second.
+#[must_use]
+pub fn date(time: UnixTime) -> String {
     let since = std::time::Duration::from_millis(time.millis().max(0).unsigned_abs());
     humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
 }
@@ -302,7 +304,8 @@ fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
-fn printable(name: &str) -> String {
+/// A name as a text answer may repeat it.
+pub fn printable(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 

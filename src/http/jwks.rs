@@ -3,26 +3,41 @@
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
 
 use crate::http::State;
 use crate::http::admin::Admin;
 
-/// `GET /jwt/jwks.json`, `GET /.well-known/jwks.json`. Whatever stands in the query is ignored: verifiers append `?kid=`.
+/// `GET /jwt/jwks.json`, `GET /.well-known/jwks.json`: every key, or those of one algorithm with `?alg=ES256`. Whatever
+/// else stands in the query is ignored: verifiers append `?kid=`.
 pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let published = state.keeper.published();
-    let unchanged = knows(&request, &published.etag);
+    let published = state.keeper.hand_out();
+    let query = form_urlencoded::parse(request.query_string().as_bytes());
+    let algorithm = query.into_iter().find(|(name, _)| name == "alg").map(|(_, value)| value);
+    let (body, etag) = match &algorithm {
+        None => (published.all.body.clone(), published.all.etag.as_str()),
+        Some(name) => published
+            .of_algorithm(name)
+            .map_or((Bytes::from_static(NO_KEYS.0.as_bytes()), NO_KEYS.1), |set| {
+                (set.body.clone(), &set.etag)
+            }),
+    };
+    let unchanged = knows(&request, etag);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((ETAG, published.etag.as_str()));
+    response.insert_header((ETAG, etag));
     response.insert_header((CACHE_CONTROL, format!("public, max-age={}", published.max_age)));
     if unchanged {
         return response.finish();
     }
-    response.insert_header((CONTENT_TYPE, "application/json")).body(published.jwks.clone())
+    response.insert_header((CONTENT_TYPE, "application/json")).body(body)
 }
+
+/// What an algorithm has that no key has, and its entity tag.
+const NO_KEYS: (&str, &str) = (r#"{"keys":[]}"#, "\"none\"");
 
 /// `GET /recipe/jwt/jwks`: the same for holders of an admin key, with a `status`.
 pub async fn get_with_status(_: Admin, state: Data<State>) -> HttpResponse {
-    let body = state.keeper.published().jwks_with_status.clone();
+    let body = state.keeper.hand_out().with_status.clone();
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body)
 }
 

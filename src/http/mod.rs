@@ -7,6 +7,7 @@
 //! | [`forward_auth`] | whether a request that a reverse proxy asks about may pass |
 //! | [`jwks`], [`discovery`] | the published keys; RFC 8414 metadata |
 //! | [`clients`], [`client_json`] | the SuperTokens core's client administration |
+//! | [`audiences`] | what tokens for an audience are signed with |
 //! | [`core_token`] | the SuperTokens core's token calls |
 //! | [`core`] | `/hello`, `/apiversion` |
 //! | [`admin`] | who may administer |
@@ -16,6 +17,7 @@
 //! | [`exchange`] | what surrounds each exchange: request ids, counting, refusing to stay connected while stopping |
 
 pub mod admin;
+pub mod audiences;
 pub mod client_json;
 pub mod clients;
 pub mod core;
@@ -37,12 +39,12 @@ use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, ResponseError as _};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 
 use crate::background;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::http::admin::AdminKeys;
+use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
 use crate::model::rule::Rules;
@@ -66,7 +68,7 @@ pub struct State {
     /// Who may administer.
     pub admin_keys: ArcSwap<AdminKeys>,
     /// RFC 8414 metadata, ready to send.
-    pub metadata: Bytes,
+    pub metadata: Metadata,
     /// Path of the public API: `/auth`, or nothing.
     pub base_path: String,
 }
@@ -139,6 +141,11 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str) {
         )
         .service(admin("/oauth/clients/list").route(web::get().to(clients::list)))
         .service(admin("/oauth/clients/remove").route(web::post().to(clients::remove)))
+        .service(
+            admin("/oauth/audiences")
+                .route(web::get().to(audiences::list))
+                .route(web::put().to(audiences::set)),
+        )
         .service(admin("/oauth/token").route(web::post().to(core_token::issue)))
         .service(admin("/oauth/introspect").route(web::post().to(core_token::introspect)))
         .service(admin("/oauth/token/revoke").route(web::post().to(core_token::revoke)))

@@ -155,10 +155,11 @@ impl Issuer {
         let audience = audience(client, request.audience)?;
         let scopes = scopes(client, request.scopes.as_deref(), audience, settings.all_scopes_by_default)?;
         let published = self.keeper.published();
+        let signer = published.signer(audience);
         let lifetime =
             client.token_lifetime.map_or(settings.lifetime, |secs| Duration::from_secs(secs.into()));
-        let lifetime = lifetime.min(settings.max_lifetime).min(published.longest_lifetime).as_secs();
-        let token = published.minter.mint(&Claims {
+        let lifetime = lifetime.min(settings.max_lifetime).min(signer.longest_lifetime).as_secs();
+        let token = signer.minter.mint(&Claims {
             issuer: request.issuer.unwrap_or(&settings.issuer),
             client_id: request.client_id,
             audience,

@@ -3,12 +3,14 @@
 //! | module | holds |
 //! |---|---|
 //! | [`names`] | client ids, scopes, audiences: RFC 6749's grammar |
+//! | [`audience`] | what an audience wants its tokens signed with |
 //! | [`grants`] | what a client may ask for |
 //! | [`secret`] | client secrets and admin keys |
 //! | [`client`] | the client, as administrators see it |
 //! | [`rule`] | which token a request needs that a proxy asks about |
 //! | [`span`] | durations as people write them |
 
+pub mod audience;
 pub mod client;
 pub mod grants;
 pub mod names;

@@ -6,11 +6,11 @@
 mod duty;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use m2mint_keys::key_ring::Outlook;
 use m2mint_keys::seal::MasterKey;
 use m2mint_keys::time::Moment;
 use parking_lot::Mutex;
@@ -23,15 +23,16 @@ use crate::rotation::gate::Gate;
 use crate::rotation::keeper::duty::Duty;
 use crate::rotation::keyring_file;
 use crate::rotation::published::Published;
+use crate::rotation::rings;
 use crate::rotation::{RotationError, Settings};
-use crate::store::Store;
+use crate::store::{Store, audiences};
 
 /// How often the clock is written down, in milliseconds.
 pub const HEARTBEAT: i64 = 60_000;
 
 /// What the keeper is asked to do.
 enum Command {
-    Rotate(oneshot::Sender<Result<Outlook, RotationError>>),
+    Rotate(oneshot::Sender<Result<(), RotationError>>),
     AllowSigning(oneshot::Sender<Result<(), RotationError>>),
     /// Read the keys, and requests concerning them, anew.
     Reread(oneshot::Sender<Result<(), RotationError>>),
@@ -49,6 +50,7 @@ pub struct Keeper {
 
 struct Shared {
     published: ArcSwap<Published>,
+    first_set: FirstSet,
     gate: Gate,
     settings: ArcSwap<Settings>,
     moment: Mutex<Moment>,
@@ -60,6 +62,13 @@ impl Keeper {
     #[must_use]
     pub fn published(&self) -> arc_swap::Guard<Arc<Published>> {
         self.shared.published.load()
+    }
+
+    /// The keys as they are now, for somebody who keeps them.
+    #[must_use]
+    pub fn hand_out(&self) -> arc_swap::Guard<Arc<Published>> {
+        self.shared.first_set.note_handed_out();
+        self.published()
     }
 
     /// Whether, and at what time, may be signed.
@@ -80,16 +89,22 @@ impl Keeper {
         self.shared.status.lock().clone()
     }
 
+    /// What it steers by.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.shared.settings.load_full()
+    }
+
     /// Steers by other numbers from now on.
     pub fn set_settings(&self, settings: Settings) {
         self.shared.settings.store(Arc::new(settings));
     }
 
-    /// Asks for a rotation: now, or as soon as the rule allows. It is durable when this returns.
+    /// Asks for a rotation in every ring: now, or as soon as the rule allows. It is durable when this returns.
     ///
     /// # Errors
     /// [`RotationError`] when the request cannot be stored.
-    pub async fn rotate(&self) -> Result<Outlook, RotationError> {
+    pub async fn rotate(&self) -> Result<(), RotationError> {
         self.ask(Command::Rotate).await
     }
 
@@ -132,6 +147,22 @@ impl Keeper {
     }
 }
 
+/// Whether anybody can hold a key set of this issuer. As long as nobody does, a new ring has nobody to wait for.
+struct FirstSet {
+    unseen: AtomicBool,
+    /// Held while a ring joins: nobody is handed a set without it meanwhile.
+    joining: Mutex<()>,
+}
+
+impl FirstSet {
+    fn note_handed_out(&self) {
+        if self.unseen.load(Ordering::Acquire) {
+            let _joining = self.joining.lock();
+            self.unseen.store(false, Ordering::Release);
+        }
+    }
+}
+
 /// The keeper before its thread runs: the keys are open, but nobody is served yet.
 pub struct Waiting {
     keeper: Keeper,
@@ -144,7 +175,7 @@ pub struct Running {
     thread: JoinHandle<()>,
 }
 
-/// Opens the keys of the file.
+/// Opens the keys of the file. `unseen` says that they were made just now, so that nobody can have seen them.
 ///
 /// # Errors
 /// [`RotationError::WrongMasterKey`] when `master` did not seal them.
@@ -154,9 +185,11 @@ pub fn open(
     clock: Clock,
     master: MasterKey,
     settings: Settings,
+    unseen: bool,
 ) -> Result<Waiting, RotationError> {
     let reading = clock.read();
     let opened = keyring_file::open(&store, &master, reading, &settings)?;
+    let stored_audiences = store.read(audiences::all)?;
     let gate = Gate::closed();
     if opened.jump == 0 {
         gate.trust(reading);
@@ -164,12 +197,14 @@ pub fn open(
     let (commands, received) = mpsc::channel();
     let shared = Arc::new(Shared {
         published: ArcSwap::from_pointee(Published::new(
-            &opened.ring,
-            Arc::clone(&opened.minter),
+            &opened.rings,
+            &opened.minters,
+            &rings::wishes(&settings.audiences, &stored_audiences),
             &settings.policy,
         )),
+        first_set: FirstSet { unseen: AtomicBool::new(unseen), joining: Mutex::default() },
         gate,
-        settings: ArcSwap::from_pointee(settings),
+        settings: ArcSwap::from_pointee(settings.clone()),
         moment: Mutex::new(opened.clock.moment()),
         status: Mutex::new(String::new()),
     });
@@ -181,11 +216,11 @@ pub fn open(
         shared: Arc::clone(&shared),
         received,
         attested: opened.clock,
-        rotation_asked: opened.rotation_asked.is_some(),
         saved: opened.clock.last(),
         settings,
-        minter: opened.minter,
-        ring: opened.ring,
+        minters: opened.minters,
+        rings: opened.rings,
+        stored_audiences,
         unknown: false,
         clear_log: true,
         jump: opened.jump,
@@ -193,6 +228,7 @@ pub fn open(
     };
     // Before anybody is served: a key that was revoked while no server ran signs nothing and is published nowhere.
     duty.answer_requests()?;
+    duty.keep_rings()?;
     Ok(Waiting { keeper: Keeper { shared, commands }, duty })
 }
 

@@ -13,15 +13,17 @@ use rusqlite::Connection;
 
 use crate::rotation::gate::{self, TOLERATED_JUMP};
 use crate::rotation::keeper::HEARTBEAT;
+use crate::rotation::rings::{self, Rings};
 use crate::rotation::{RotationError, Settings};
-use crate::store::keys::Sealed;
+use crate::store::keys::{Ring, Sealed};
 use crate::store::{Store, StoreError, clients, keys};
 
 /// A key pair that was just made, sealed.
 pub struct Fresh {
     /// Goes into the ring.
     pub key: NewKey,
-    sealed: Sealed,
+    /// Goes into the file with it.
+    pub sealed: Sealed,
 }
 
 impl Fresh {
@@ -29,8 +31,8 @@ impl Fresh {
     ///
     /// # Errors
     /// [`RotationError::Crypto`] when there is no randomness to be had.
-    pub fn make(master: &MasterKey) -> Result<Self, RotationError> {
-        let (key, seed) = SigningKey::generate(Algorithm::EdDsa)?;
+    pub fn make(master: &MasterKey, algorithm: Algorithm) -> Result<Self, RotationError> {
+        let (key, seed) = SigningKey::generate(algorithm)?;
         let sealed = master.seal(key.kid(), &seed)?;
         let kid = key.kid().clone();
         Ok(Self { key: NewKey { kid: kid.clone(), public: key.public().clone() }, sealed: (kid, sealed) })
@@ -40,15 +42,44 @@ impl Fresh {
 /// What the file said when it was opened.
 pub struct Opened {
     /// Its keys.
-    pub ring: KeyRing,
-    /// Signs with the active one.
-    pub minter: Arc<Minter>,
+    pub rings: Rings,
+    /// Sign with the active ones.
+    pub minters: Minters,
     /// Its clock, which goes on from where it stood.
     pub clock: AttestedClock,
     /// Milliseconds by which the wall clock is further than anything attests.
     pub jump: i64,
-    /// When a rotation was asked for that has not happened yet.
-    pub rotation_asked: Option<UnixTime>,
+}
+
+/// A minter for the active key of each ring.
+#[derive(Debug, Clone)]
+pub struct Minters {
+    /// That of [`rings::DEFAULT`].
+    pub default: Arc<Minter>,
+    /// All others.
+    pub others: Vec<Arc<Minter>>,
+}
+
+impl Minters {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Minter>> {
+        std::iter::once(&self.default).chain(&self.others)
+    }
+
+    /// Minters for `halves`. Those that sign already are taken from `signing`.
+    fn open(
+        master: &MasterKey,
+        halves: Vec<SigningHalf>,
+        signing: Option<&Self>,
+    ) -> Result<Self, RotationError> {
+        let known = |kid: &Kid| signing.into_iter().flat_map(Self::iter).find(|minter| minter.kid() == kid);
+        let mut minters = halves.into_iter().map(|(kid, sealed)| match known(&kid) {
+            Some(signs_already) => Ok(Arc::clone(signs_already)),
+            None => unseal(master, &kid, sealed),
+        });
+        let default = minters.next().ok_or(RotationError::NoKeys)??;
+        Ok(Self { default, others: minters.collect::<Result<_, _>>()? })
+    }
 }
 
 /// Whether a file has keys already. If so, the master key must be the one that sealed them.
@@ -59,7 +90,7 @@ pub fn is_founded(store: &Store) -> Result<bool, RotationError> {
     Ok(store.read(keys::issuer)?.is_some())
 }
 
-/// Founds the keys of a new file: one signs, one stands by. `also` joins the same transaction.
+/// Founds the keys of a new file: in each ring one signs, one stands by. `also` joins the same transaction.
 ///
 /// # Errors
 /// [`RotationError`] when they cannot be made or stored.
@@ -67,18 +98,52 @@ pub fn found<T>(
     store: &Store,
     master: &MasterKey,
     reading: Reading,
-    lifetime: Duration,
+    settings: &Settings,
     also: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, RotationError> {
     let clock = AttestedClock::start(reading);
-    let (active, standby) = (Fresh::make(master)?, Fresh::make(master)?);
-    let ring = KeyRing::found(active.key, standby.key, clock.moment(), lifetime);
     let check = master.make_check()?;
+    let used = |algorithm: &Algorithm| {
+        *algorithm == rings::DEFAULT || settings.audiences.iter().any(|audience| audience.alg == *algorithm)
+    };
+    let founded = Algorithm::SIGNING.into_iter().filter(used).map(|algorithm| {
+        new_ring(master, algorithm, clock.moment(), settings.lifetime, EarlierSet::HeldByNobody)
+    });
+    let founded = founded.collect::<Result<Vec<_>, _>>()?;
     store.write(|db| {
         keys::create_issuer(db, &check, &clock)?;
-        keys::save_ring(db, &ring, &[active.sealed, standby.sealed])?;
+        for (ring, fresh) in &founded {
+            keys::save_ring(db, ring, fresh)?;
+        }
         Ok(also(db)?)
     })
+}
+
+/// Who can hold a key set from before a ring was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EarlierSet {
+    /// No verifier: none was handed out yet.
+    HeldByNobody,
+    /// Any verifier, for as long as it caches one.
+    MayBeHeld,
+}
+
+/// Makes a ring: its first key and the one that stands by.
+///
+/// # Errors
+/// [`RotationError`] when keys cannot be made.
+pub fn new_ring(
+    master: &MasterKey,
+    algorithm: Algorithm,
+    now: Moment,
+    lifetime: Duration,
+    earlier: EarlierSet,
+) -> Result<(Ring, Vec<Sealed>), RotationError> {
+    let (active, standby) = (Fresh::make(master, algorithm)?, Fresh::make(master, algorithm)?);
+    let known = earlier == EarlierSet::HeldByNobody;
+    let make = if known { KeyRing::found } else { KeyRing::join };
+    let keys = make(active.key, standby.key, now, lifetime);
+    Ok((Ring { keys, rotation_asked: None, known }, vec![active.sealed, standby.sealed]))
 }
 
 /// Opens the keys of a file, and notes that they may sign for `settings.lifetime`.
@@ -110,17 +175,18 @@ pub fn open(
     let trusted =
         Reading { wall: UnixTime::from_millis(reading.wall.millis().saturating_sub(jump)), ..reading };
     let stored = AttestedClock::resume(clock.moment().attested, trusted);
-    let (ring, minter) = change(store, master, &stored, None, |ring, _, _| {
-        ring.allow_lifetime(settings.lifetime);
-        ring.witness(signed_until);
-        Ok(None)
+    let (rings, minters) = change(store, master, &stored, None, |rings, _, _| {
+        for ring in rings.iter_mut() {
+            ring.keys.allow_lifetime(settings.lifetime);
+            ring.keys.witness(signed_until);
+        }
+        Ok(Vec::new())
     })?;
-    let minter = minter.ok_or(RotationError::NoKeys)?;
-    Ok(Opened { ring, minter, clock, jump, rotation_asked: issuer.rotation_asked })
+    Ok(Opened { rings, minters, clock, jump })
 }
 
-/// Changes the ring of the file, as it is now, in one transaction, and answers the ring and a minter for its active key
-/// unless that is still `signing`. A key whose private half cannot be opened aborts the change.
+/// Changes the rings of the file, as they are now, in one transaction, and answers them with a minter for each active key;
+/// those that sign already are taken from `signing`. A key whose private half cannot be opened aborts the change.
 ///
 /// # Errors
 /// [`RotationError`]; unless it is [`StoreError::OutcomeUnknown`], nothing was changed.
@@ -128,44 +194,39 @@ pub fn change(
     store: &Store,
     master: &MasterKey,
     clock: &AttestedClock,
-    signing: Option<&Kid>,
-    decide: impl FnOnce(&mut KeyRing, Moment, &Connection) -> Result<Option<Fresh>, RotationError>,
-) -> Result<(KeyRing, Option<Arc<Minter>>), RotationError> {
+    signing: Option<&Minters>,
+    decide: impl FnOnce(&mut Rings, Moment, &Connection) -> Result<Vec<Sealed>, RotationError>,
+) -> Result<(Rings, Minters), RotationError> {
     store.write(|db| {
-        let mut ring = keys::ring(db)?.ok_or(RotationError::NoKeys)?;
-        let fresh = decide(&mut ring, clock.moment(), db)?;
-        let fresh: Vec<Sealed> = fresh.map(|fresh| fresh.sealed).into_iter().collect();
-        keys::save_ring(db, &ring, &fresh)?;
+        let before = Rings::of(keys::rings(db)?)?;
+        let mut rings = before.clone();
+        let fresh = decide(&mut rings, clock.moment(), db)?;
+        for ring in rings.iter().filter(|ring| before.get(ring.algorithm()) != Some(ring)) {
+            keys::save_ring(db, ring, &fresh)?;
+        }
         keys::save_clock(db, clock)?;
-        let minter = minter(db, master, &ring, signing)?;
-        Ok((ring, minter))
+        let minters = Minters::open(master, signing_halves(db, rings.iter())?, signing)?;
+        Ok((rings, minters))
     })
 }
 
-/// The ring of the file and a minter for its active key, unless that is still `signing`.
+/// The rings of the file with a minter for each active key; those that sign already are taken from `signing`.
 ///
 /// # Errors
-/// [`RotationError`] when the file cannot be read, or the private half cannot be opened.
+/// [`RotationError`] when the file cannot be read, or a private half cannot be opened.
 pub fn read(
     store: &Store,
     master: &MasterKey,
-    signing: Option<&Kid>,
-) -> Result<(KeyRing, Option<Arc<Minter>>), RotationError> {
-    let (ring, sealed) = store.read(|db| {
-        let ring = keys::ring(db)?;
-        let sealed = ring
-            .as_ref()
-            .and_then(KeyRing::active)
-            .map(|active| keys::sealed(db, &active.kid))
-            .transpose()?;
-        Ok((ring, sealed.flatten()))
+    signing: Option<&Minters>,
+) -> Result<(Rings, Minters), RotationError> {
+    let (rings, halves) = store.read(|db| {
+        let snapshot = db.unchecked_transaction()?;
+        let rings = keys::rings(&snapshot)?;
+        let halves = signing_halves(&snapshot, &rings)?;
+        Ok((rings, halves))
     })?;
-    let ring = ring.ok_or(RotationError::NoKeys)?;
-    let minter = match ring.active().filter(|active| Some(&active.kid) != signing) {
-        Some(active) => Some(unseal(master, &active.kid, sealed)?),
-        None => None,
-    };
-    Ok((ring, minter))
+    let minters = Minters::open(master, halves, signing)?;
+    Ok((Rings::of(rings)?, minters))
 }
 
 /// The longest lifetime that a key made now may have to sign.
@@ -176,16 +237,15 @@ pub fn longest_lifetime(db: &Connection, settings: &Settings) -> Result<Duration
     Ok(clients::longest_lifetime(db)?.unwrap_or_default().max(settings.lifetime))
 }
 
-fn minter(
+/// An active key and its private half, which has to be there.
+type SigningHalf = (Kid, Option<Vec<u8>>);
+
+fn signing_halves<'a>(
     db: &Connection,
-    master: &MasterKey,
-    ring: &KeyRing,
-    signing: Option<&Kid>,
-) -> Result<Option<Arc<Minter>>, RotationError> {
-    match ring.active().filter(|active| Some(&active.kid) != signing) {
-        Some(active) => unseal(master, &active.kid, keys::sealed(db, &active.kid)?).map(Some),
-        None => Ok(None),
-    }
+    rings: impl IntoIterator<Item = &'a Ring>,
+) -> Result<Vec<SigningHalf>, StoreError> {
+    let active = rings.into_iter().filter_map(|ring| ring.keys.active());
+    active.map(|active| Ok((active.kid.clone(), keys::sealed(db, &active.kid)?))).collect()
 }
 
 fn unseal(master: &MasterKey, kid: &Kid, sealed: Option<Vec<u8>>) -> Result<Arc<Minter>, RotationError> {

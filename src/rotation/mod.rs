@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`published`] | what the rest of the server sees of the keys: the signer, the JWKS |
 //! | [`gate`] | whether the clock may be trusted to sign by |
+//! | [`rings`] | the rings, one an algorithm, and which of them signs for which audience |
 //! | [`keyring_file`] | the keys in the file: founding, loading, changing |
 //! | [`keeper`] | the one thread that changes keys |
 
@@ -11,21 +12,25 @@ pub mod gate;
 pub mod keeper;
 pub mod keyring_file;
 pub mod published;
+pub mod rings;
 
 use std::time::Duration;
 
 use m2mint_keys::crypto::CryptoError;
 use m2mint_keys::key_ring::{Policy, RevokeError};
 
+use crate::model::audience::AudienceAlgorithm;
 use crate::store::StoreError;
 
 /// The part of the configuration that steers keys. Can change while the server runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The numbers of the rotation rule.
     pub policy: Policy,
     /// How long tokens live where their client says nothing.
     pub lifetime: Duration,
+    /// Audiences that want their tokens signed with an algorithm of their own.
+    pub audiences: Vec<AudienceAlgorithm>,
 }
 
 /// Why the keys cannot be used or changed.

@@ -1,5 +1,6 @@
 //! What the rest of the server sees of the keys.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use m2mint_keys::crypto;
 use m2mint_keys::jwk::JwkSet;
-use m2mint_keys::key_ring::{KeyRing, Policy};
+use m2mint_keys::key_ring::Policy;
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::token::Minter;
 use m2mint_keys::verify::{self, Verifier};
+
+use crate::rotation::keyring_file::Minters;
+use crate::rotation::rings::{Rings, Wish};
+use crate::store::keys::Ring;
 
 /// The longest that verifiers are told to cache the JWKS for, in seconds.
 const MAX_AGE: u64 = 300;
@@ -20,43 +26,105 @@ const REMEMBERED: usize = 4096;
 /// One state of the keys. Replaced as a whole, never changed.
 #[derive(Debug)]
 pub struct Published {
-    /// Signs.
-    pub minter: Arc<Minter>,
-    /// The longest lifetime that the file knows the signing key to give.
-    pub longest_lifetime: Duration,
+    /// Signs where the audience wants nothing else.
+    default: Arc<Signer>,
+    /// Signs for audiences with an algorithm of their own.
+    by_audience: HashMap<Box<str>, Arc<Signer>>,
     /// Checks tokens against the keys that are published.
     pub verifier: Verifier,
-    /// `{"keys":[..]}`.
-    pub jwks: Bytes,
-    /// The same with `"status":"OK"`, as the SuperTokens core answers.
-    pub jwks_with_status: Bytes,
-    /// A strong entity tag of `jwks`, quotes included.
-    pub etag: String,
-    /// Seconds for which `jwks` may be cached.
+    /// Every key.
+    pub all: KeySet,
+    /// The keys of each algorithm.
+    by_algorithm: Vec<(Algorithm, KeySet)>,
+    /// All keys with `"status":"OK"`, as the SuperTokens core answers.
+    pub with_status: Bytes,
+    /// Seconds for which a key set may be cached.
     pub max_age: u64,
 }
 
-impl Published {
-    /// What `ring` looks like from outside, with `minter` for its active key.
-    #[must_use]
-    pub fn new(ring: &KeyRing, minter: Arc<Minter>, policy: &Policy) -> Self {
-        let set = JwkSet::new(ring.published().map(|key| &key.public));
+/// Signs tokens with the active key of a ring.
+#[derive(Debug)]
+pub struct Signer {
+    /// The key.
+    pub minter: Arc<Minter>,
+    /// The longest lifetime that the file knows the key to give.
+    pub longest_lifetime: Duration,
+}
+
+/// A JWKS, ready to send.
+#[derive(Debug)]
+pub struct KeySet {
+    /// `{"keys":[..]}`.
+    pub body: Bytes,
+    /// Its strong entity tag, quotes included.
+    pub etag: String,
+}
+
+impl KeySet {
+    fn new(set: &JwkSet) -> Self {
         // A JWK Set is strings in vectors: there is nothing in it that could fail to serialize.
-        let jwks = serde_json::to_string(&set).unwrap_or_default();
-        let mut etag = URL_SAFE_NO_PAD.encode(crypto::sha256(jwks.as_bytes()));
+        let body = serde_json::to_string(set).unwrap_or_default();
+        let mut etag = URL_SAFE_NO_PAD.encode(crypto::sha256(body.as_bytes()));
         etag.truncate(22);
+        Self { body: body.into(), etag: format!("\"{etag}\"") }
+    }
+}
+
+impl Published {
+    /// What `rings` look like from outside, with `minters` for their active keys and what audiences want.
+    #[must_use]
+    pub fn new(rings: &Rings, minters: &Minters, wishes: &[Wish], policy: &Policy) -> Self {
+        let published = |ring: &Ring| JwkSet::new(ring.keys.published().map(|key| &key.public));
+        let all = JwkSet::new(rings.iter().flat_map(|ring| ring.keys.published()).map(|key| &key.public));
+        let signer = |minter: &Arc<Minter>| {
+            let ring = rings.get(minter.algorithm());
+            let active = ring.and_then(|ring| ring.keys.active());
+            Arc::new(Signer {
+                minter: Arc::clone(minter),
+                longest_lifetime: active.map_or(Duration::ZERO, |active| active.longest_lifetime),
+            })
+        };
+        let others: Vec<_> = minters.others.iter().map(signer).collect();
+        let with_own = wishes.iter().filter_map(|wish| {
+            let algorithm = wish.signed_with(rings);
+            let signer = others.iter().find(|signer| signer.minter.algorithm() == algorithm)?;
+            Some((wish.name.as_str().into(), Arc::clone(signer)))
+        });
+        let everything = KeySet::new(&all);
         Self {
-            minter,
-            longest_lifetime: ring.active().map_or(Duration::ZERO, |key| key.longest_lifetime),
+            default: signer(&minters.default),
+            by_audience: with_own.collect(),
             verifier: Verifier::new(
                 verify::Policy { leeway: policy.clock_skew, ..verify::Policy::default() },
-                &set,
+                &all,
             )
             .with_cache(REMEMBERED),
-            jwks_with_status: jwks.replacen('{', r#"{"status":"OK","#, 1).into(),
-            jwks: jwks.into(),
-            etag: format!("\"{etag}\""),
+            with_status: String::from_utf8_lossy(&everything.body)
+                .replacen('{', r#"{"status":"OK","#, 1)
+                .into(),
+            all: everything,
+            by_algorithm: rings
+                .iter()
+                .map(|ring| (ring.algorithm(), KeySet::new(&published(ring))))
+                .collect(),
             max_age: policy.propagation.as_secs().min(MAX_AGE),
         }
+    }
+
+    /// Who signs tokens for `audience`.
+    #[must_use]
+    pub fn signer(&self, audience: &str) -> &Signer {
+        self.by_audience.get(audience).unwrap_or(&self.default)
+    }
+
+    /// The published keys of the algorithm called `name`, if there are any.
+    #[must_use]
+    pub fn of_algorithm(&self, name: &str) -> Option<&KeySet> {
+        self.by_algorithm.iter().find(|(algorithm, _)| algorithm.is_called(name)).map(|(_, set)| set)
+    }
+
+    /// What tokens are signed with.
+    pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.by_algorithm.iter().map(|(algorithm, _)| *algorithm)
     }
 }

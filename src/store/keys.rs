@@ -18,15 +18,32 @@ pub struct Issuer {
     pub master_check: Vec<u8>,
     /// Attested time, and the reading to go on from.
     pub clock: AttestedClock,
+}
+
+/// A ring, and what the file says of it beside its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ring {
+    /// Its keys.
+    pub keys: KeyRing,
     /// When a rotation was asked for that has not happened yet.
     pub rotation_asked: Option<UnixTime>,
+    /// Whether every verifier has had the time to get its keys.
+    pub known: bool,
+}
+
+impl Ring {
+    /// The algorithm of its keys.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.keys.algorithm()
+    }
 }
 
 /// What somebody asks the keeper of the keys to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyRequest {
-    /// Rotate as soon as the rule allows.
-    Rotate,
+    /// Rotate as soon as the rule allows: the ring of this algorithm, or all of them.
+    Rotate(Option<Algorithm>),
     /// Take this key out now.
     Revoke(Kid),
 }
@@ -36,8 +53,7 @@ pub enum KeyRequest {
 /// # Errors
 /// [`StoreError`] when the file cannot be read.
 pub fn issuer(db: &Connection) -> Result<Option<Issuer>> {
-    let query =
-        "SELECT master_check, attested, clock_wall, clock_steady, clock_boot, rotation_asked FROM issuer";
+    let query = "SELECT master_check, attested, clock_wall, clock_steady, clock_boot FROM issuer";
     let row = db.query_row(query, [], |row| {
         let reading = Reading {
             wall: UnixTime::from_millis(row.get(2)?),
@@ -47,7 +63,6 @@ pub fn issuer(db: &Connection) -> Result<Option<Issuer>> {
         Ok(Issuer {
             master_check: row.get(0)?,
             clock: AttestedClock::resume(Attested::from_millis(row.get(1)?), reading),
-            rotation_asked: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_millis),
         })
     });
     Ok(row.optional()?)
@@ -80,30 +95,30 @@ pub fn save_clock(db: &Connection, clock: &AttestedClock) -> Result<()> {
     Ok(())
 }
 
-/// Stores, or forgets, that a rotation was asked for.
-///
-/// # Errors
-/// [`StoreError`] when the file cannot be written.
-pub fn save_rotation_asked(db: &Connection, asked: Option<UnixTime>) -> Result<()> {
-    db.execute("UPDATE issuer SET rotation_asked = ?1", [asked.map(UnixTime::millis)])?;
-    Ok(())
-}
-
 const COLUMNS: &str = "kid, public, founding, created_at, published_at, published_attested, promoted_at, \
      promoted_attested, retired_at, retired_attested, revoked_at, revoked_attested, signed_until, \
      out_of_use_attested, longest_lifetime, alg";
 
-/// The ring of the file; `None` while there are no keys.
+/// The rings of the file, the one for EdDSA first; none while there are no keys.
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be read, or its keys contradict each other.
-pub fn ring(db: &Connection) -> Result<Option<KeyRing>> {
-    let mut statement = db.prepare_cached(&format!("SELECT {COLUMNS} FROM signing_keys ORDER BY id"))?;
-    let records = statement.query_map([], record)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    if records.is_empty() {
-        return Ok(None);
-    }
-    KeyRing::from_records(records).map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+pub fn rings(db: &Connection) -> Result<Vec<Ring>> {
+    let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(error.to_string());
+    let mut rings =
+        db.prepare_cached("SELECT alg, rotation_asked, known FROM key_rings ORDER BY alg <> 'EdDSA', alg")?;
+    let rings = rings.query_map([], |row| {
+        let asked = row.get::<_, Option<i64>>(1)?.map(UnixTime::from_millis);
+        Ok((row.get::<_, String>(0)?, asked, row.get(2)?))
+    })?;
+    let mut keys =
+        db.prepare_cached(&format!("SELECT {COLUMNS} FROM signing_keys WHERE alg = ?1 ORDER BY id"))?;
+    let ring = |(alg, rotation_asked, known): (String, _, _)| {
+        let records = keys.query_map([alg], record)?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let keys = KeyRing::from_records(records).map_err(|error| corrupt(&error))?;
+        Ok(Ring { keys, rotation_asked, known })
+    };
+    rings.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().map(ring).collect()
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
@@ -146,28 +161,31 @@ pub fn sealed(db: &Connection, kid: &Kid) -> Result<Option<Vec<u8>>> {
 /// A private half that was just made: its key and its sealed form.
 pub type Sealed = (Kid, Vec<u8>);
 
-/// Makes the file hold exactly `ring`, oldest key first. Private halves that must not exist any more are erased in the
+/// Makes the file hold exactly this ring of its algorithm, oldest key first. Private halves that must not exist any more are erased in the
 /// same step; those of new keys come from `fresh`.
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
-pub fn save_ring(db: &Connection, ring: &KeyRing, fresh: &[Sealed]) -> Result<()> {
-    let mut statement = db.prepare_cached("SELECT kid, sealed FROM signing_keys")?;
-    let stored = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+pub fn save_ring(db: &Connection, ring: &Ring, fresh: &[Sealed]) -> Result<()> {
+    let alg = ring.algorithm().name();
+    let mut statement = db.prepare_cached("SELECT kid, sealed FROM signing_keys WHERE alg = ?1")?;
+    let stored = statement.query_map([alg], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let stored: HashMap<String, Option<Vec<u8>>> = stored.collect::<rusqlite::Result<_>>()?;
     let sealed = |kid: &Kid| {
         let new = fresh.iter().find(|(made, _)| made == kid).map(|(_, sealed)| sealed);
         new.or_else(|| stored.get(kid.as_str()).and_then(Option::as_ref))
     };
+    db.prepare_cached("INSERT OR REPLACE INTO key_rings (alg, rotation_asked, known) VALUES (?1, ?2, ?3)")?
+        .execute(params![alg, ring.rotation_asked.map(UnixTime::millis), ring.known])?;
     // Written anew as a whole: there are a handful of rows, and no order of updates that keeps each state unique.
-    db.execute("DELETE FROM signing_keys", [])?;
+    db.execute("DELETE FROM signing_keys WHERE alg = ?1", [alg])?;
     let mut insert = db.prepare_cached(&format!(
         "INSERT INTO signing_keys ({COLUMNS}, sealed)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
     ))?;
     let wall = |moment: Option<Moment>| moment.map(|moment| moment.wall.millis());
     let attested = |moment: Option<Moment>| moment.map(|moment| moment.attested.millis());
-    for key in ring.records() {
+    for key in ring.keys.records() {
         insert.execute(params![
             key.kid.as_str(),
             key.public.bytes(),
@@ -184,7 +202,7 @@ pub fn save_ring(db: &Connection, ring: &KeyRing, fresh: &[Sealed]) -> Result<()
             key.signed_until.map(UnixTime::millis),
             key.out_of_use.map(Attested::millis),
             millis(key.longest_lifetime),
-            key.public.algorithm().name(),
+            alg,
             sealed(&key.kid).filter(|_| key.has_private_half()),
         ])?;
     }
@@ -208,13 +226,13 @@ pub fn allow_lifetime(db: &Connection, lifetime: Duration) -> Result<()> {
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
 pub fn ask(db: &Connection, request: &KeyRequest, now: UnixTime) -> Result<()> {
-    let (kind, kid) = match request {
-        KeyRequest::Rotate => ("rotate", None),
-        KeyRequest::Revoke(kid) => ("revoke", Some(kid.as_str())),
+    let (kind, kid, alg) = match request {
+        KeyRequest::Rotate(alg) => ("rotate", None, alg.map(Algorithm::name)),
+        KeyRequest::Revoke(kid) => ("revoke", Some(kid.as_str()), None),
     };
     db.execute(
-        "INSERT INTO key_requests (kind, kid, asked_at) VALUES (?1, ?2, ?3)",
-        params![kind, kid, now.millis()],
+        "INSERT INTO key_requests (kind, kid, alg, asked_at) VALUES (?1, ?2, ?3, ?4)",
+        params![kind, kid, alg, now.millis()],
     )?;
     Ok(())
 }
@@ -224,12 +242,13 @@ pub fn ask(db: &Connection, request: &KeyRequest, now: UnixTime) -> Result<()> {
 /// # Errors
 /// [`StoreError`] when the file cannot be read.
 pub fn requests(db: &Connection) -> Result<Vec<(i64, KeyRequest)>> {
-    let mut statement = db.prepare_cached("SELECT id, kind, kid FROM key_requests ORDER BY id")?;
+    let mut statement = db.prepare_cached("SELECT id, kind, kid, alg FROM key_requests ORDER BY id")?;
     let rows = statement.query_map([], |row| {
         let (kind, kid): (String, Option<String>) = (row.get(1)?, row.get(2)?);
+        let alg: Option<String> = row.get(3)?;
         let request = match kid.as_deref().and_then(Kid::parse) {
             Some(kid) if kind == "revoke" => KeyRequest::Revoke(kid),
-            _ => KeyRequest::Rotate,
+            _ => KeyRequest::Rotate(alg.as_deref().and_then(Algorithm::from_name)),
         };
         Ok((row.get(0)?, request))
     })?;

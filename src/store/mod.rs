@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`schema`] | opening, pragmas, migrations |
 //! | [`clients`] | clients and their secrets |
+//! | [`audiences`] | what audiences want their tokens signed with |
 //! | [`keys`] | signing keys, the attested clock, requests for the key keeper |
 //! | [`revocations`] | revoked tokens |
 //! | [`changes`] | what changed since, also by other processes |
 //! | [`admin_keys`] | the key that the first start makes |
 
 pub mod admin_keys;
+pub mod audiences;
 pub mod changes;
 pub mod clients;
 pub mod keys;

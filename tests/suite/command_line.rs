@@ -14,6 +14,7 @@ fn keys_shows_every_key_and_what_comes_next() {
     let shown = server.verb(&["keys"]);
     for expected in [
         "KID",
+        "ALG",
         "STATE",
         "SINCE",
         "SIGNS UNTIL",

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::UnixTime;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
 use crate::support::Process;
-use crate::support::token::{claims, verify};
+use crate::support::token::{claims, part, verify};
 
 const ROTATIONS: usize = 20;
 const A: Duration = Duration::from_secs(1);
@@ -46,11 +47,22 @@ impl Cache {
 
 #[test]
 fn twenty_rotations_by_signal_refuse_nobody() {
-    let server = Process::with(&QUICK);
+    rotate_under_load(Algorithm::EdDsa);
+}
+
+#[test]
+fn twenty_rotations_by_signal_refuse_nobody_at_an_audience_with_es256() {
+    rotate_under_load(Algorithm::Es256);
+}
+
+fn rotate_under_load(alg: Algorithm) {
+    let audience = format!("event {}", alg.name());
+    let server = Process::with(&[&QUICK[..], &[("M2MINT_AUDIENCES", &audience)]].concat());
     let client = server.client();
     let (done, issued, checked) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let (tokens, refused) = (Mutex::new(Vec::<String>::new()), Mutex::new(Vec::<String>::new()));
-    let active = || server.verb_json(&["keys", "--json"])["keys"][0]["kid"].as_str().unwrap().to_owned();
+    let active = || server.active_kid(alg.name());
+    assert_eq!(part(&server.token(&client), 0)["alg"], alg.name());
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -104,6 +116,6 @@ fn twenty_rotations_by_signal_refuse_nobody() {
     let refused = refused.into_inner();
     assert!(refused.is_empty(), "{} refused, such as {:?}", refused.len(), &refused[..refused.len().min(5)]);
     let (issued, checked) = (issued.into_inner(), checked.into_inner());
-    println!("{ROTATIONS} rotations, {issued} tokens issued, {checked} checks, 0 refused");
+    println!("{}: {ROTATIONS} rotations, {issued} tokens issued, {checked} checks, 0 refused", alg.name());
     assert!(issued > 500 && checked > 2000, "{issued} issued, {checked} checked");
 }

@@ -7,6 +7,7 @@
 mod support;
 
 mod admin_api;
+mod algorithms;
 mod clients_api;
 mod command_line;
 mod configuration;

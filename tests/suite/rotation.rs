@@ -1,5 +1,6 @@
 //! The rotation rule, seen from outside, by a clock that the test moves. A = 25 h, L = 1 h, s = 60 s.
 
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::UnixTime;
 use serde_json::json;
 
@@ -10,6 +11,42 @@ use crate::support::{Server, get};
 const HOUR: i64 = 3600;
 const A: i64 = 25 * HOUR;
 
+/// Runs every test in the ring of each algorithm.
+macro_rules! in_both_rings {
+    ($($test:ident,)*) => {
+        mod eddsa {
+            $(#[test] fn $test() { super::$test(m2mint_keys::signing_key::Algorithm::EdDsa) })*
+        }
+        mod es256 {
+            $(#[test] fn $test() { super::$test(m2mint_keys::signing_key::Algorithm::Es256) })*
+        }
+    };
+}
+
+in_both_rings! {
+    a_new_server_signs_with_one_key_and_publishes_the_next_beside_it,
+    the_first_standby_may_sign_at_once_because_every_verifier_has_it,
+    a_rotation_that_comes_too_early_waits_until_every_verifier_can_know_the_standby,
+    a_queued_rotation_survives_a_restart,
+    a_token_signed_before_promotion_still_verifies_after_until_it_expires,
+    the_timer_rotates,
+    a_key_is_kept_as_long_as_the_longest_lifetime_that_it_ever_signed,
+    at_most_four_keys_are_published,
+    a_clock_that_jumps_neither_promotes_nor_deletes_early_and_locks_nobody_out,
+    a_token_signed_by_a_clock_that_ran_ahead_is_not_outlived_by_its_key,
+    a_reboot_earns_no_credit,
+    time_while_no_server_ran_counts_when_the_machine_did,
+}
+
+/// A server whose tokens for `event` are signed with `alg`, and which looks at the keys of that ring.
+#[track_caller]
+fn server(alg: Algorithm, settings: &[(&str, &str)]) -> Server {
+    let audience = format!("event {}", alg.name());
+    let mut server = Server::with(&[settings, &[("audiences", &audience)]].concat());
+    server.alg = Some(alg);
+    server
+}
+
 fn jwks(server: &Server) -> String {
     get(&server.endpoint("/auth/jwt/jwks.json")).body
 }
@@ -18,16 +55,14 @@ fn after(seconds: i64) -> UnixTime {
     UnixTime::from_secs(START.secs() + seconds)
 }
 
-#[test]
-fn a_new_server_signs_with_one_key_and_publishes_the_next_beside_it() {
-    let server = Server::start();
+fn a_new_server_signs_with_one_key_and_publishes_the_next_beside_it(alg: Algorithm) {
+    let server = server(alg, &[]);
     assert_eq!(server.kids().len(), 2);
     assert_eq!(kid(&server.token(&server.task_service())), server.kids()[0]);
 }
 
-#[test]
-fn the_first_standby_may_sign_at_once_because_every_verifier_has_it() {
-    let server = Server::start();
+fn the_first_standby_may_sign_at_once_because_every_verifier_has_it(alg: Algorithm) {
+    let server = server(alg, &[]);
     let before = server.kids();
     server.rotate();
     let now = server.kids();
@@ -35,9 +70,8 @@ fn the_first_standby_may_sign_at_once_because_every_verifier_has_it() {
     assert!(!before.contains(&now[1]), "a new standby");
 }
 
-#[test]
-fn a_rotation_that_comes_too_early_waits_until_every_verifier_can_know_the_standby() {
-    let server = Server::start();
+fn a_rotation_that_comes_too_early_waits_until_every_verifier_can_know_the_standby(alg: Algorithm) {
+    let server = server(alg, &[]);
     server.rotate();
     let before = server.kids();
     server.rotate();
@@ -49,9 +83,8 @@ fn a_rotation_that_comes_too_early_waits_until_every_verifier_can_know_the_stand
     assert!(!server.keeper().status().contains("queued"));
 }
 
-#[test]
-fn a_queued_rotation_survives_a_restart() {
-    let mut server = Server::start();
+fn a_queued_rotation_survives_a_restart(alg: Algorithm) {
+    let mut server = server(alg, &[]);
     server.rotate();
     let before = server.kids();
     server.rotate();
@@ -60,9 +93,8 @@ fn a_queued_rotation_survives_a_restart() {
     assert_eq!(server.kids()[0], before[1]);
 }
 
-#[test]
-fn a_token_signed_before_promotion_still_verifies_after_until_it_expires() {
-    let server = Server::start();
+fn a_token_signed_before_promotion_still_verifies_after_until_it_expires(alg: Algorithm) {
+    let server = server(alg, &[]);
     let client = server.task_service();
     let token = server.token(&client);
     server.rotate();
@@ -78,9 +110,8 @@ fn a_token_signed_before_promotion_still_verifies_after_until_it_expires() {
     assert_eq!(server.kids().len(), 2);
 }
 
-#[test]
-fn the_timer_rotates() {
-    let server = Server::with(&[("rotation.every", "30d")]);
+fn the_timer_rotates(alg: Algorithm) {
+    let server = server(alg, &[("rotation.every", "30d")]);
     let before = server.kids();
     server.pass(30 * 86_400 - 1);
     assert_eq!(server.kids(), before);
@@ -88,9 +119,8 @@ fn the_timer_rotates() {
     assert_eq!(server.kids()[0], before[1]);
 }
 
-#[test]
-fn a_key_is_kept_as_long_as_the_longest_lifetime_that_it_ever_signed() {
-    let mut server = Server::start();
+fn a_key_is_kept_as_long_as_the_longest_lifetime_that_it_ever_signed(alg: Algorithm) {
+    let mut server = server(alg, &[]);
     let client = server.client(&json!({"audience": ["event"], "scope": "event.create", "clientCredentialsGrantAccessTokenLifespan": "20h"}));
     let token = server.token(&client);
     // Today's configuration no longer allows what that token has.
@@ -103,13 +133,11 @@ fn a_key_is_kept_as_long_as_the_longest_lifetime_that_it_ever_signed() {
     assert!(verify(&token, &jwks(&server), after(20 * HOUR - 1)).is_err());
 }
 
-#[test]
-fn at_most_four_keys_are_published() {
-    let server = Server::with(&[
-        ("rotation.propagation", "1s"),
-        ("rotation.every", "never"),
-        ("token.lifetime", "24h"),
-    ]);
+fn at_most_four_keys_are_published(alg: Algorithm) {
+    let server = server(
+        alg,
+        &[("rotation.propagation", "1s"), ("rotation.every", "never"), ("token.lifetime", "24h")],
+    );
     for _ in 0..6 {
         server.rotate();
         server.pass(10);
@@ -124,11 +152,10 @@ fn at_most_four_keys_are_published() {
     assert_ne!(server.kids()[0], held_up[0]);
 }
 
-#[test]
-fn a_clock_that_jumps_neither_promotes_nor_deletes_early_and_locks_nobody_out() {
+fn a_clock_that_jumps_neither_promotes_nor_deletes_early_and_locks_nobody_out(alg: Algorithm) {
     let ten_years = 10 * 365 * 86_400_000;
     for jump in [ten_years, -ten_years, HOUR * 1000, -HOUR * 1000, 1000, -1000] {
-        let mut server = Server::start();
+        let mut server = server(alg, &[]);
         let client = server.task_service();
         let token = server.token(&client);
         server.rotate();
@@ -149,9 +176,8 @@ fn a_clock_that_jumps_neither_promotes_nor_deletes_early_and_locks_nobody_out() 
     }
 }
 
-#[test]
-fn a_token_signed_by_a_clock_that_ran_ahead_is_not_outlived_by_its_key() {
-    let server = Server::start();
+fn a_token_signed_by_a_clock_that_ran_ahead_is_not_outlived_by_its_key(alg: Algorithm) {
+    let server = server(alg, &[]);
     let client = server.task_service();
     let day = 86_400;
     server.clock.jump(day * 1000);
@@ -165,9 +191,8 @@ fn a_token_signed_by_a_clock_that_ran_ahead_is_not_outlived_by_its_key() {
     assert!(verify(&token, &jwks(&server), after(day)).is_err());
 }
 
-#[test]
-fn a_reboot_earns_no_credit() {
-    let mut server = Server::start();
+fn a_reboot_earns_no_credit(alg: Algorithm) {
+    let mut server = server(alg, &[]);
     server.rotate();
     server.rotate();
     let before = server.kids();
@@ -179,9 +204,8 @@ fn a_reboot_earns_no_credit() {
     assert_eq!(server.kids()[0], before[1]);
 }
 
-#[test]
-fn time_while_no_server_ran_counts_when_the_machine_did() {
-    let mut server = Server::start();
+fn time_while_no_server_ran_counts_when_the_machine_did(alg: Algorithm) {
+    let mut server = server(alg, &[]);
     server.rotate();
     server.rotate();
     let before = server.kids();

@@ -172,3 +172,27 @@ fn numbers_that_break_the_rule_are_refused_with_the_numbers() {
     assert!(error.contains("25h") && error.contains("60h"), "{error}");
     assert_eq!(check(Policy { every: Some(hours(31)), ..policy() }, hours(60)), Ok(()));
 }
+
+#[test]
+fn a_ring_that_joins_others_is_known_a_after_it_was_first_served() {
+    let mut ring = KeyRing::join(key(1), key(2), at(0), L);
+    assert_eq!(ring.known_in(&policy(), at(A)), A, "not served yet");
+    ring.apply(&Transition::ConfirmServed, at(1), None, L);
+    assert_eq!(ring.known_in(&policy(), at(1)), A);
+    assert_eq!(ring.due(&policy(), at(A), true), None, "nor may its standby sign");
+    assert_eq!(ring.known_in(&policy(), at(A + 1)), 0);
+    assert_eq!(ring.due(&policy(), at(A + 1), true), Some(Transition::Promote));
+}
+
+#[test]
+fn a_founding_ring_is_known_from_the_start() {
+    assert_eq!(ring().known_in(&policy(), at(0)), 0);
+}
+
+#[test]
+fn a_ring_has_one_algorithm() {
+    let mut records = ring().records().to_vec();
+    records[1].public = PublicKey::from_bytes(Algorithm::Es256, &[4; 65]).unwrap();
+    records[1].kid = records[1].public.thumbprint();
+    assert_eq!(KeyRing::from_records(records), Err(RingError::MixedAlgorithms));
+}

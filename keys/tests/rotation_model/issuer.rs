@@ -57,6 +57,23 @@ impl World {
     }
 }
 
+/// Which ring is looked at.
+#[derive(Debug, Clone, Copy)]
+pub enum Which {
+    /// One of those that were in the very first key set.
+    First(Algorithm),
+    /// One that joined when verifiers held key sets without it.
+    Joined(Algorithm),
+}
+
+impl Which {
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::First(algorithm) | Self::Joined(algorithm) => algorithm,
+        }
+    }
+}
+
 /// What is durable.
 struct File {
     records: Vec<KeyRecord>,
@@ -64,6 +81,8 @@ struct File {
     attested: Attested,
     clock: Reading,
     rotation_asked: bool,
+    /// Every verifier has had the time to get the ring's keys.
+    known: bool,
 }
 
 /// What is in memory.
@@ -91,6 +110,7 @@ pub struct Issuer {
     pub policy: Policy,
     pub first_served: HashMap<Kid, i64>,
     pub happened: Happened,
+    algorithm: Algorithm,
     lifetime: Duration,
     file: File,
     running: Option<Running>,
@@ -103,22 +123,27 @@ pub struct Issuer {
 struct Crashed;
 
 impl Issuer {
-    pub fn new() -> Self {
+    pub fn new(which: Which) -> Self {
         let world = World { now: BEGIN, offset: 0, boot: 0, booted: BEGIN - 100_000 };
         let policy = Policy { every: None, propagation: Duration::from_secs(25 * 3600), clock_skew: SKEW };
         let (lifetime, clock) = (Duration::from_secs(3600), AttestedClock::start(world.reading()));
-        let (active, standby) = (new_key(1), new_key(2));
+        let algorithm = which.algorithm();
+        let (active, standby) = (new_key(algorithm, 1), new_key(algorithm, 2));
         let private = [active.kid.clone(), standby.kid.clone()].into();
-        let ring = KeyRing::found(active, standby, clock.moment(), lifetime);
+        let known = matches!(which, Which::First(_));
+        let make = if known { KeyRing::found } else { KeyRing::join };
+        let ring = make(active, standby, clock.moment(), lifetime);
         let file = File {
             records: ring.records().to_vec(),
             private,
             attested: clock.moment().attested,
             clock: clock.last(),
             rotation_asked: false,
+            known,
         };
         Self {
             world,
+            algorithm,
             policy,
             first_served: HashMap::new(),
             happened: Happened::default(),
@@ -250,10 +275,15 @@ impl Issuer {
             let wall = UnixTime::from_millis(last.wall.millis().saturating_sub(running.jump));
             let now =
                 AttestedClock::resume(running.clock.moment().attested, Reading { wall, ..last }).moment();
+            if !self.file.known && running.ring.known_in(&self.policy, now) == 0 {
+                self.file.known = true;
+                self.step_done()?;
+                continue;
+            }
             let Some(step) = running.ring.due(&self.policy, now, self.file.rotation_asked) else { break };
             let fresh = matches!(step, Transition::AddStandby | Transition::Promote).then(|| {
                 self.made += 1;
-                new_key(self.made)
+                new_key(self.algorithm, self.made)
             });
             if step == Transition::Promote {
                 self.file.rotation_asked = false;
@@ -287,6 +317,10 @@ impl Issuer {
     }
 
     pub fn mint(&mut self) -> Option<Token> {
+        // Until then the ring of another algorithm signs.
+        if !self.file.known {
+            return None;
+        }
         let reading = self.world.reading();
         let running = self.running.as_ref()?;
         let plausible = running.trusted.is_some_and(|trusted| {
@@ -316,7 +350,7 @@ impl Issuer {
 
     pub fn revoke(&mut self, kid: &Kid) {
         self.made += 1;
-        let (fresh, lifetime) = (new_key(self.made), self.lifetime);
+        let (fresh, lifetime) = (new_key(self.algorithm, self.made), self.lifetime);
         self.look_at_clock();
         let _ = self.commit(|ring, now| {
             // Unknown or revoked already: nothing changes.
@@ -362,9 +396,13 @@ impl Issuer {
     }
 }
 
-fn new_key(number: u32) -> NewKey {
-    let mut bytes = [0; 32];
-    bytes[..4].copy_from_slice(&number.to_be_bytes());
-    let public = PublicKey::from_bytes(Algorithm::EdDsa, &bytes).unwrap();
+fn new_key(algorithm: Algorithm, number: u32) -> NewKey {
+    let mut bytes = vec![0; if algorithm == Algorithm::EdDsa { 32 } else { 65 }];
+    if algorithm == Algorithm::Es256 {
+        // Uncompressed (SEC 1 §2.3.3). Nobody asks whether it is on the curve before something is to be verified.
+        bytes[0] = 4;
+    }
+    bytes[4..8].copy_from_slice(&number.to_be_bytes());
+    let public = PublicKey::from_bytes(algorithm, &bytes).unwrap();
     NewKey { kid: public.thumbprint(), public }
 }

@@ -17,11 +17,12 @@ use std::time::Duration;
 
 use m2mint_keys::jwk::Kid;
 use m2mint_keys::key_ring::{MAX_PUBLISHED, State};
+use m2mint_keys::signing_key::Algorithm;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use issuer::Issuer;
+use issuer::{Issuer, Which};
 use verifiers::{Token, Verifier};
 
 const HISTORIES: u32 = 10_000;
@@ -47,6 +48,14 @@ enum Step {
     Lifetime(u64),
     Propagation(u64),
     Every(Option<u64>),
+}
+
+/// Every kind of ring.
+const RINGS: [Which; 3] =
+    [Which::First(Algorithm::EdDsa), Which::First(Algorithm::Es256), Which::Joined(Algorithm::Es256)];
+
+fn which() -> impl Strategy<Value = Which> {
+    prop::sample::select(&RINGS)
 }
 
 fn a_while() -> impl Strategy<Value = i64> {
@@ -86,10 +95,14 @@ struct History {
 }
 
 impl History {
-    fn new(parts_of_a: &[u32]) -> Self {
-        let mut issuer = Issuer::new();
+    fn new(which: Which, parts_of_a: &[u32]) -> Self {
+        let mut issuer = Issuer::new(which);
         issuer.start(false);
-        let verifiers = parts_of_a.iter().map(|part| Verifier::new(*part, &issuer)).collect();
+        let verifier = |part: &u32| match which {
+            Which::First(_) => Verifier::new(*part, &issuer),
+            Which::Joined(_) => Verifier::without_keys(*part, &issuer),
+        };
+        let verifiers = parts_of_a.iter().map(verifier).collect();
         Self { issuer, verifiers, tokens: Vec::new(), hurried: HashMap::new() }
     }
 
@@ -182,9 +195,10 @@ fn every_token_is_accepted_for_as_long_as_it_lives() {
         Some(_) => TestRunner::new(config),
         None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
     };
-    let histories = (prop::collection::vec(0..=100_u32, 4), prop::collection::vec(step(), 10..STEPS));
-    let outcome = runner.run(&histories, |(parts_of_a, steps)| {
-        let mut history = History::new(&parts_of_a);
+    let histories =
+        (which(), prop::collection::vec(0..=100_u32, 4), prop::collection::vec(step(), 10..STEPS));
+    let outcome = runner.run(&histories, |(which, parts_of_a, steps)| {
+        let mut history = History::new(which, &parts_of_a);
         for step in &steps {
             history.happen(step);
             history.check();
@@ -201,22 +215,24 @@ fn every_token_is_accepted_for_as_long_as_it_lives() {
 fn histories_are_eventful() {
     let mut runner = TestRunner::deterministic();
     let histories = (prop::collection::vec(0..=100_u32, 4), prop::collection::vec(step(), STEPS));
-    let (mut tokens, mut promotions, mut deletions, mut crashes) = (0, 0, 0, 0);
-    for _ in 0..300 {
-        let (parts_of_a, steps) = histories.new_tree(&mut runner).unwrap().current();
-        let mut history = History::new(&parts_of_a);
-        for step in &steps {
-            let before = history.tokens.len();
-            history.happen(step);
-            tokens += history.tokens.len().saturating_sub(before);
-            history.check();
+    for which in RINGS {
+        let (mut tokens, mut promotions, mut deletions, mut crashes) = (0, 0, 0, 0);
+        for _ in 0..300 {
+            let (parts_of_a, steps) = histories.new_tree(&mut runner).unwrap().current();
+            let mut history = History::new(which, &parts_of_a);
+            for step in &steps {
+                let before = history.tokens.len();
+                history.happen(step);
+                tokens += history.tokens.len().saturating_sub(before);
+                history.check();
+            }
+            promotions += history.issuer.happened.promotions;
+            deletions += history.issuer.happened.deletions;
+            crashes += history.issuer.happened.crashes;
         }
-        promotions += history.issuer.happened.promotions;
-        deletions += history.issuer.happened.deletions;
-        crashes += history.issuer.happened.crashes;
+        println!(
+            "{which:?}, 300 histories: {tokens} tokens, {promotions} promotions, {deletions} deletions, {crashes} crashes"
+        );
+        assert!(tokens > 300 && promotions > 150 && deletions > 50 && crashes > 50);
     }
-    println!(
-        "300 histories: {tokens} tokens, {promotions} promotions, {deletions} deletions, {crashes} crashes"
-    );
-    assert!(tokens > 300 && promotions > 150 && deletions > 50 && crashes > 50);
 }

@@ -50,10 +50,16 @@ pub struct Verifier {
 }
 
 impl Verifier {
+    /// A verifier that has the keys which are served.
     pub fn new(part_of_a: u32, issuer: &Issuer) -> Self {
-        let mut verifier = Self { part_of_a, copy: Vec::new(), fetched: i64::MIN, thrown_away: false };
+        let mut verifier = Self::without_keys(part_of_a, issuer);
         verifier.fetch(issuer);
         verifier
+    }
+
+    /// A verifier whose copy was fetched just before the ring joined.
+    pub fn without_keys(part_of_a: u32, issuer: &Issuer) -> Self {
+        Self { part_of_a, copy: Vec::new(), fetched: issuer.world.now, thrown_away: false }
     }
 
     fn keep(&self, issuer: &Issuer) -> i64 {

@@ -1,14 +1,15 @@
 //! What the keeper's thread does: look at the clock and the file, do what is due, answer requests.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use m2mint_keys::jwk::Kid;
-use m2mint_keys::key_ring::{Hold, KeyRing, Outlook, Transition};
+use m2mint_keys::key_ring::{Hold, Outlook, RevokeError, Transition};
 use m2mint_keys::seal::MasterKey;
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{AttestedClock, Moment, Reading, UnixTime, millis};
-use m2mint_keys::token::Minter;
 use rusqlite::Connection;
 
 use super::{Command, HEARTBEAT, Shared, in_words};
@@ -16,11 +17,13 @@ use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::model::Span;
 use crate::rotation::gate::{self, TOLERATED_JUMP};
-use crate::rotation::keyring_file::{self, Fresh};
+use crate::rotation::keyring_file::{self, EarlierSet, Fresh, Minters};
 use crate::rotation::published::Published;
+use crate::rotation::rings::{self, DEFAULT, Rings, Wish};
 use crate::rotation::{RotationError, Settings};
-use crate::store::keys::KeyRequest;
-use crate::store::{Store, changes, clients, keys, revocations};
+use crate::store::audiences::StoredAudience;
+use crate::store::keys::{KeyRequest, Ring, Sealed};
+use crate::store::{Store, audiences, changes, clients, keys, revocations};
 
 /// How often the keeper looks at the clock and at the file.
 const TICK: Duration = Duration::from_millis(200);
@@ -37,12 +40,12 @@ pub(super) struct Duty {
     pub(super) received: mpsc::Receiver<Command>,
     pub(super) attested: AttestedClock,
     pub(super) settings: Settings,
-    pub(super) rotation_asked: bool,
     /// What was last written down of the clock.
     pub(super) saved: Reading,
-    pub(super) ring: KeyRing,
-    pub(super) minter: Arc<Minter>,
-    /// The file may say something else than `ring`: reread it.
+    pub(super) rings: Rings,
+    pub(super) minters: Minters,
+    pub(super) stored_audiences: Vec<StoredAudience>,
+    /// The file may say something else than `rings`: reread it.
     pub(super) unknown: bool,
     /// Something erased may still be in the write-ahead log.
     pub(super) clear_log: bool,
@@ -94,6 +97,7 @@ impl Duty {
             self.reread()?;
             self.answer_requests()?;
         }
+        self.keep_rings()?;
         self.do_what_is_due()?;
         self.heartbeat()?;
         self.clear_log = self.clear_log && !self.store.checkpoint();
@@ -134,17 +138,19 @@ impl Duty {
     }
 
     fn take_settings(&mut self) -> Result<(), RotationError> {
-        let settings = **self.shared.settings.load();
+        let settings = Settings::clone(&self.shared.settings.load());
         if settings == self.settings {
             return Ok(());
         }
         // The longer lifetime is durable before the first token has it.
-        self.change(|ring, _, _| {
-            ring.allow_lifetime(settings.lifetime);
-            Ok(None)
+        self.change(|rings, _, _| {
+            for ring in rings.iter_mut() {
+                ring.keys.allow_lifetime(settings.lifetime);
+            }
+            Ok(Vec::new())
         })?;
         self.settings = settings;
-        self.publish(None);
+        self.publish();
         Ok(())
     }
 
@@ -183,32 +189,39 @@ impl Duty {
     }
 
     fn save_clock(&mut self) -> Result<(), RotationError> {
-        self.change(|ring, now, _| {
-            ring.witness(now.wall);
-            Ok(None)
+        self.change(|rings, now, _| {
+            for ring in rings.iter_mut() {
+                ring.keys.witness(now.wall);
+            }
+            Ok(Vec::new())
         })
     }
 
-    fn rotate(&mut self) -> Result<Outlook, RotationError> {
+    fn rotate(&mut self) -> Result<(), RotationError> {
         self.look_at_clock();
-        self.ask_for_rotation(None)?;
-        let outlook = self.outlook();
-        self.tick()?;
-        Ok(outlook)
+        self.ask_for_rotation(None, None)?;
+        self.tick()
     }
 
-    fn ask_for_rotation(&mut self, request: Option<i64>) -> Result<(), RotationError> {
-        let now = self.now().wall;
-        self.unknown = true;
-        self.store.write(|db| {
-            keys::save_rotation_asked(db, Some(now))?;
-            request.map_or(Ok(()), |id| keys::answer(db, id))
+    fn ask_for_rotation(
+        &mut self,
+        algorithm: Option<Algorithm>,
+        request: Option<i64>,
+    ) -> Result<(), RotationError> {
+        let concerned = |ring: &Ring| algorithm.is_none_or(|algorithm| ring.algorithm() == algorithm);
+        self.change(|rings, now, db| {
+            for ring in rings.iter_mut().filter(|ring| concerned(ring)) {
+                ring.rotation_asked = ring.rotation_asked.or(Some(now.wall));
+            }
+            request.map_or(Ok(()), |id| keys::answer(db, id))?;
+            Ok(Vec::new())
         })?;
-        self.unknown = false;
-        self.rotation_asked = true;
-        let Outlook { promotion_in, hold } = self.outlook();
-        if let Some(hold) = hold {
-            tracing::info!("rotation queued, in {}: {}", in_words(promotion_in), hold.reason());
+        for ring in self.rings.iter().filter(|ring| concerned(ring)) {
+            let Outlook { promotion_in, hold } = self.outlook(ring);
+            if let Some(hold) = hold {
+                let (alg, wait) = (ring.algorithm().name(), in_words(promotion_in));
+                tracing::info!(alg, "rotation queued, in {wait}: {}", hold.reason());
+            }
         }
         Ok(())
     }
@@ -216,7 +229,7 @@ impl Duty {
     pub(super) fn answer_requests(&mut self) -> Result<(), RotationError> {
         for (id, request) in self.store.read(keys::requests)? {
             match request {
-                KeyRequest::Rotate => self.ask_for_rotation(Some(id))?,
+                KeyRequest::Rotate(algorithm) => self.ask_for_rotation(algorithm, Some(id))?,
                 KeyRequest::Revoke(kid) => self.revoke(&kid, id)?,
             }
         }
@@ -224,12 +237,16 @@ impl Duty {
     }
 
     fn revoke(&mut self, kid: &Kid, request: i64) -> Result<(), RotationError> {
-        let fresh = Fresh::make(&self.master)?;
-        let settings = self.settings;
-        let revoked = self.change(|ring, now, db| {
+        let algorithm = self.rings.holding(kid).map_or(DEFAULT, |keys| keys.algorithm());
+        let fresh = Fresh::make(&self.master, algorithm)?;
+        let settings = self.settings.clone();
+        let revoked = self.change(|rings, now, db| {
             keys::answer(db, request)?;
-            ring.revoke(kid, now, Some(fresh.key.clone()), keyring_file::longest_lifetime(db, &settings)?)?;
-            Ok(ring.get(&fresh.key.kid).is_some().then_some(fresh))
+            let longest = keyring_file::longest_lifetime(db, &settings)?;
+            let keys = rings.holding(kid).ok_or_else(|| RevokeError::Unknown(kid.clone()))?;
+            keys.revoke(kid, now, Some(fresh.key.clone()), longest)?;
+            let used = keys.get(&fresh.key.kid).is_some();
+            Ok(if used { vec![fresh.sealed] } else { Vec::new() })
         });
         match revoked {
             // Nothing to revoke: the request goes, and whoever made it sees that the key is not there.
@@ -239,39 +256,109 @@ impl Duty {
             }
             Ok(()) => {
                 self.clear_log = true;
-                tracing::warn!(%kid, signing = %self.minter.kid(), "key revoked; its tokens are no longer accepted");
+                let signing = self.signing(algorithm);
+                tracing::warn!(%kid, signing, "key revoked; its tokens are no longer accepted");
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
+    /// The key that signs, for the log.
+    fn signing(&self, algorithm: Algorithm) -> Option<&str> {
+        let minter = self.minters.iter().find(|minter| minter.algorithm() == algorithm)?;
+        Some(minter.kid().as_str())
+    }
+
+    /// Makes the rings that audiences want, and notes which of them every verifier can know by now.
+    pub(super) fn keep_rings(&mut self) -> Result<(), RotationError> {
+        let wanted = |algorithm: &Algorithm| {
+            self.rings.get(*algorithm).is_none() && self.wishes().iter().any(|wish| wish.alg == *algorithm)
+        };
+        let missing: Vec<_> = Algorithm::SIGNING.into_iter().filter(wanted).collect();
+        for algorithm in missing {
+            self.join_ring(algorithm)?;
+        }
+        let (policy, now) = (self.settings.policy, self.now());
+        let became_known = |ring: &Ring| !ring.known && ring.keys.known_in(&policy, now) == 0;
+        if self.rings.iter().any(became_known) {
+            self.change(|rings, _, _| {
+                for ring in rings.iter_mut().filter(|ring| became_known(ring)) {
+                    ring.known = true;
+                }
+                Ok(Vec::new())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn join_ring(&mut self, algorithm: Algorithm) -> Result<(), RotationError> {
+        let shared = Arc::clone(&self.shared);
+        let _joining = shared.first_set.joining.lock();
+        let earlier = if shared.first_set.unseen.load(Ordering::Acquire) {
+            EarlierSet::HeldByNobody
+        } else {
+            EarlierSet::MayBeHeld
+        };
+        let settings = self.settings.clone();
+        let longest = self.store.read(|db| keyring_file::longest_lifetime(db, &settings))?;
+        let (ring, fresh) = keyring_file::new_ring(&self.master, algorithm, self.now(), longest, earlier)?;
+        let known = ring.known;
+        self.change(|rings, _, _| {
+            if rings.get(algorithm).is_some() {
+                return Ok(Vec::new());
+            }
+            rings.add(ring);
+            Ok(fresh)
+        })?;
+        let (alg, signing) = (algorithm.name(), self.signing(algorithm));
+        if known {
+            tracing::info!(alg, signing, "keys made for audiences that want this algorithm");
+        } else {
+            let wait = in_words(i64::try_from(settings.policy.propagation.as_millis()).ok());
+            tracing::info!(
+                alg,
+                signing,
+                "keys made for audiences that want this algorithm; they sign in {wait}: \
+                 verifiers may still cache a key set without them"
+            );
+        }
+        Ok(())
+    }
+
     fn do_what_is_due(&mut self) -> Result<(), RotationError> {
+        let algorithms: Vec<_> = self.rings.iter().map(Ring::algorithm).collect();
+        algorithms.into_iter().try_for_each(|algorithm| self.do_what_is_due_in(algorithm))
+    }
+
+    fn do_what_is_due_in(&mut self, algorithm: Algorithm) -> Result<(), RotationError> {
         for _ in 0..MOST_STEPS {
             // A step takes as long as the disk does: what is stamped after it happened after it.
             self.look_at_clock();
-            let now = self.now();
-            let Some(step) = self.ring.due(&self.settings.policy, now, self.rotation_asked) else {
+            let (policy, now) = (self.settings.policy, self.now());
+            let due = |ring: &Ring| ring.keys.due(&policy, now, ring.rotation_asked.is_some());
+            let Some(step) = self.rings.get(algorithm).and_then(due) else {
                 return Ok(());
             };
-            let settings = self.settings;
+            let settings = self.settings.clone();
             let fresh = match step {
-                Transition::AddStandby | Transition::Promote => Some(Fresh::make(&self.master)?),
+                Transition::AddStandby | Transition::Promote => Some(Fresh::make(&self.master, algorithm)?),
                 Transition::ConfirmServed | Transition::Delete(_) => None,
             };
-            self.change(|ring, now, db| {
+            self.change(|rings, now, db| {
                 let longest = keyring_file::longest_lifetime(db, &settings)?;
-                ring.apply(&step, now, fresh.as_ref().map(|fresh| fresh.key.clone()), longest);
+                let Some(ring) = rings.get_mut(algorithm) else { return Ok(Vec::new()) };
+                ring.keys.apply(&step, now, fresh.as_ref().map(|fresh| fresh.key.clone()), longest);
                 if step == Transition::Promote {
-                    keys::save_rotation_asked(db, None)?;
+                    ring.rotation_asked = None;
                 }
-                Ok(fresh)
+                Ok(fresh.map(|fresh| fresh.sealed).into_iter().collect())
             })?;
             match &step {
                 Transition::Promote => {
-                    self.rotation_asked = false;
                     self.clear_log = true;
-                    tracing::info!(signing = %self.minter.kid(), "keys rotated");
+                    let signing = self.signing(algorithm);
+                    tracing::info!(alg = algorithm.name(), signing, "keys rotated");
                 }
                 Transition::Delete(kid) => tracing::info!(%kid, "retired key deleted"),
                 Transition::AddStandby | Transition::ConfirmServed => {}
@@ -280,16 +367,15 @@ impl Duty {
         Ok(())
     }
 
-    /// Commits a change of the ring, then serves it.
+    /// Commits a change of the rings, then serves it.
     fn change(
         &mut self,
-        decide: impl FnOnce(&mut KeyRing, Moment, &Connection) -> Result<Option<Fresh>, RotationError>,
+        decide: impl FnOnce(&mut Rings, Moment, &Connection) -> Result<Vec<Sealed>, RotationError>,
     ) -> Result<(), RotationError> {
         self.unknown = true;
         let clock = self.trusted_clock();
-        let changed =
-            keyring_file::change(&self.store, &self.master, &clock, Some(self.minter.kid()), decide);
-        let (ring, minter) = match changed {
+        let changed = keyring_file::change(&self.store, &self.master, &clock, Some(&self.minters), decide);
+        let (rings, minters) = match changed {
             Err(refused @ RotationError::Revoke(_)) => {
                 self.unknown = false;
                 return Err(refused);
@@ -298,48 +384,62 @@ impl Duty {
         };
         self.unknown = false;
         self.saved = clock.last();
-        if ring != self.ring || minter.is_some() {
-            self.ring = ring;
-            self.publish(minter);
-        }
+        self.take(rings, minters);
         Ok(())
     }
 
     fn reread(&mut self) -> Result<(), RotationError> {
-        let (ring, minter) = keyring_file::read(&self.store, &self.master, Some(self.minter.kid()))?;
-        let asked = self.store.read(keys::issuer)?.is_some_and(|issuer| issuer.rotation_asked.is_some());
-        self.rotation_asked = asked;
+        let (rings, minters) = keyring_file::read(&self.store, &self.master, Some(&self.minters))?;
+        let stored_audiences = self.store.read(audiences::all)?;
         self.unknown = false;
-        if ring != self.ring || minter.is_some() {
-            self.clear_log = true;
-            self.ring = ring;
-            self.publish(minter);
+        self.clear_log |= rings != self.rings;
+        let audiences_changed = stored_audiences != self.stored_audiences;
+        self.stored_audiences = stored_audiences;
+        if !self.take(rings, minters) && audiences_changed {
+            self.publish();
         }
         Ok(())
     }
 
-    fn publish(&mut self, minter: Option<Arc<Minter>>) {
-        if let Some(minter) = minter {
-            self.minter = minter;
+    /// Serves these keys, if they are others than before. Answers whether they are.
+    fn take(&mut self, rings: Rings, minters: Minters) -> bool {
+        // A ring tells which key is active, and so which minters there are.
+        let differ = rings != self.rings;
+        if differ {
+            (self.rings, self.minters) = (rings, minters);
+            self.publish();
         }
-        let published = Published::new(&self.ring, Arc::clone(&self.minter), &self.settings.policy);
+        differ
+    }
+
+    fn publish(&mut self) {
+        let wishes = self.wishes();
+        let published = Published::new(&self.rings, &self.minters, &wishes, &self.settings.policy);
         self.shared.published.store(Arc::new(published));
     }
 
-    fn outlook(&self) -> Outlook {
-        self.ring.outlook(&self.settings.policy, self.now(), self.rotation_asked)
+    fn wishes(&self) -> Vec<Wish> {
+        rings::wishes(&self.settings.audiences, &self.stored_audiences)
+    }
+
+    fn outlook(&self, ring: &Ring) -> Outlook {
+        ring.keys.outlook(&self.settings.policy, self.now(), ring.rotation_asked.is_some())
     }
 
     fn say_status(&self) {
-        let outlook = self.outlook();
-        let next = match (outlook.promotion_in, outlook.hold) {
-            (None, _) => "rotates on a signal".to_owned(),
-            (wait, Some(hold)) if hold != Hold::NotAsked => {
-                format!("rotation queued, in {}: {}", in_words(wait), hold.reason())
-            }
-            (wait, _) => format!("next rotation in {}", in_words(wait)),
+        let of_ring = |ring: &Ring| {
+            let outlook = self.outlook(ring);
+            let next = match (outlook.promotion_in, outlook.hold) {
+                (None, _) => "rotates on a signal".to_owned(),
+                (wait, Some(hold)) if hold != Hold::NotAsked => {
+                    format!("rotation queued, in {}: {}", in_words(wait), hold.reason())
+                }
+                (wait, _) => format!("next rotation in {}", in_words(wait)),
+            };
+            format!("signing with {}; {next}", self.signing(ring.algorithm()).unwrap_or_default())
         };
-        *self.shared.status.lock() = format!("signing with {}; {next}", self.minter.kid());
+        let rings: Vec<_> = self.rings.iter().map(of_ring).collect();
+        *self.shared.status.lock() = rings.join("; ");
     }
 
     fn close(&mut self) {

@@ -9,6 +9,7 @@ use m2mint::listeners::Listeners;
 use m2mint::rotation::keeper::Keeper;
 use m2mint::server::Server as Inner;
 use m2mint::startup::{self, StartError};
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::UnixTime;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,6 +25,8 @@ pub const START: UnixTime = UnixTime::from_secs(1_800_000_000);
 pub struct Server {
     pub url: String,
     pub clock: ManualClock,
+    /// The ring that is looked at; all of them when none is named.
+    pub alg: Option<Algorithm>,
     settings: Vec<(String, String)>,
     directory: Option<TempDir>,
     running: Option<Running>,
@@ -54,6 +57,7 @@ impl Server {
         let mut server = Self {
             url: String::new(),
             clock: ManualClock::at(START),
+            alg: None,
             settings: all,
             directory: Some(directory),
             running: None,
@@ -150,7 +154,8 @@ impl Server {
     /// The kids that are published, the signing one first.
     #[track_caller]
     pub fn kids(&self) -> Vec<String> {
-        let set = get(&self.endpoint("/auth/jwt/jwks.json")).json();
+        let query = self.alg.map(|alg| format!("?alg={}", alg.name())).unwrap_or_default();
+        let set = get(&self.endpoint(&format!("/auth/jwt/jwks.json{query}"))).json();
         set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
     }
 

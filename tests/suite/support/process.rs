@@ -168,6 +168,15 @@ impl Process {
         self.try_token(client).unwrap()
     }
 
+    /// The key that signs in the ring of an algorithm.
+    #[track_caller]
+    pub fn active_kid(&self, alg: &str) -> String {
+        let keys = self.verb_json(&["keys", "--json"]);
+        let active = |key: &&Value| key["alg"] == alg && key["state"] == "active";
+        let active = keys["keys"].as_array().unwrap().iter().find(active);
+        active.unwrap_or_else(|| panic!("{keys}"))["kid"].as_str().unwrap().to_owned()
+    }
+
     #[track_caller]
     pub fn jwks(&self) -> String {
         get(&self.endpoint("/auth/jwt/jwks.json")).body

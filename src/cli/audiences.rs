@@ -1,0 +1,136 @@
+//! `m2mint audiences [list]|set`
+
+use clap::Subcommand;
+use m2mint_keys::signing_key::Algorithm;
+use m2mint_keys::time::{Moment, UnixTime};
+use serde_json::{Value, json};
+
+use crate::cli::output::{self, CliError, Result, date};
+use crate::cli::{Settings, config, keys};
+use crate::model::Audience;
+use crate::rotation::keeper::in_words;
+use crate::rotation::rings::{self, AudienceStatus};
+use crate::store::Store;
+use crate::store::audiences::{self, StoredAudience};
+
+/// What to do with audiences.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Show the audiences whose tokens are not signed with EdDSA as all others are
+    List,
+    /// Say what tokens for an audience are signed with, for services that cannot check EdDSA
+    ///
+    /// The first audience that wants an algorithm makes keys for it. They sign as soon as every verifier can know them;
+    /// until then tokens for the audience are signed with EdDSA.
+    #[command(after_help = "Example: m2mint audiences set billing --alg ES256 --at-once")]
+    Set {
+        /// The audience
+        name: String,
+        /// EdDSA or ES256
+        #[arg(long, value_parser = keys::algorithm)]
+        alg: Algorithm,
+        /// Wait for nobody: no service checks tokens for this audience yet
+        #[arg(long)]
+        at_once: bool,
+    },
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the name is not well formed, or the file cannot be used.
+pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
+    let config = config::load(settings)?;
+    let served = keys::is_served(&config.database)?;
+    let store = Store::open(&config.database, None)?;
+    let read = || -> Result<(Moment, Vec<AudienceStatus>)> {
+        let now = keys::now(&store)?;
+        let audiences = store.read(|db| rings::audiences(db, &config.audiences, &config.rotation, now))?;
+        Ok((now, audiences))
+    };
+    match action {
+        Action::List => {
+            let (now, audiences) = read()?;
+            if as_json {
+                return output::json(&audiences.iter().map(|audience| to_json(audience, now)).collect());
+            }
+            if audiences.is_empty() {
+                output::line("tokens for every audience are signed with EdDSA");
+                return Ok(());
+            }
+            let rows: Vec<_> = audiences.iter().map(|audience| row(audience, now)).collect();
+            output::table(&["AUDIENCE", "ALG", "SIGNED WITH NOW", "AS WANTED FROM"], &rows);
+            Ok(())
+        }
+        Action::Set { name, alg, at_once } => {
+            let name = Audience::parse(name).map_err(|error| CliError::Refused(error.to_string()))?;
+            if config.audiences.iter().any(|configured| configured.name == name) {
+                let reason =
+                    format!("the configuration says what tokens for {name} are signed with; change it there");
+                return Err(CliError::Refused(reason));
+            }
+            let audience = StoredAudience { name, alg: *alg, at_once: *at_once };
+            store.write(|db| audiences::save(db, &audience))?;
+            let is_met = || Ok(read()?.1.iter().all(|audience| audience.met_in.is_some()));
+            if served && !keys::wait_until(is_met)? {
+                return Err(keys::not_met());
+            }
+            let (now, all) = read()?;
+            let status = all.into_iter().find(|one| one.wish.name == audience.name);
+            if as_json {
+                return output::json(
+                    &status.map_or_else(|| in_default(&audience.name), |one| to_json(&one, now)),
+                );
+            }
+            output::line(&outcome(&audience, status.as_ref(), now));
+            Ok(())
+        }
+    }
+}
+
+/// What setting an audience has come to, in words.
+fn outcome(audience: &StoredAudience, status: Option<&AudienceStatus>, now: Moment) -> String {
+    let (name, alg) = (&audience.name, audience.alg.name());
+    match status.map(|status| status.met_in) {
+        None | Some(Some(0)) => format!("tokens for {name} are signed with {alg} from now on"),
+        Some(Some(wait)) => format!(
+            "tokens for {name} will be signed with {alg} in {} ({}), and with EdDSA until then: verifiers may still \
+             cache a key set without the new keys\n\
+             if no service checks tokens for {name} yet, nobody has to be waited for:\n\
+             \x20 m2mint audiences set {name} --alg {alg} --at-once",
+            in_words(Some(wait)),
+            date(after(now, wait)),
+        ),
+        Some(None) => format!("no server is running: keys for {alg} will be made when it starts"),
+    }
+}
+
+fn after(now: Moment, wait: i64) -> UnixTime {
+    UnixTime::from_millis(now.wall.millis().saturating_add(wait))
+}
+
+fn row(audience: &AudienceStatus, now: Moment) -> Vec<String> {
+    let from = match audience.met_in {
+        Some(0) => "now".into(),
+        Some(wait) => date(after(now, wait)),
+        None => "the next start".into(),
+    };
+    let wish = &audience.wish;
+    vec![wish.name.to_string(), wish.alg.name().into(), audience.signed_with.name().into(), from]
+}
+
+fn to_json(audience: &AudienceStatus, now: Moment) -> Value {
+    json!({
+        "audience": audience.wish.name.as_str(),
+        "alg": audience.wish.alg.name(),
+        "signed_with": audience.signed_with.name(),
+        "in_seconds": audience.met_in.map(|wait| wait.max(0) / 1000),
+        "at": audience.met_in.map(|wait| date(after(now, wait))),
+        "configured": audience.wish.configured,
+    })
+}
+
+fn in_default(name: &Audience) -> Value {
+    let alg = rings::DEFAULT.name();
+    json!({"audience": name.as_str(), "alg": alg, "signed_with": alg, "in_seconds": 0, "configured": false})
+}
