@@ -229,8 +229,10 @@ impl RemoteJwks {
             Step::UseAndRefresh(current) => {
                 let jwks = self.clone();
                 tokio::spawn(async move {
-                    // Whoever fetches already does it for all.
-                    if let Ok(mut flight) = jwks.0.flight.try_lock() {
+                    // Whoever fetches already does it for all; and it may have been done before this task ran.
+                    if let Ok(mut flight) = jwks.0.flight.try_lock()
+                        && matches!(jwks.next_step(), Step::UseAndRefresh(_))
+                    {
                         jwks.fetch(&mut flight).await;
                     }
                 });
