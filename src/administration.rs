@@ -1,15 +1,19 @@
-//! What administrators do to clients: checked, then stored in one transaction. HTTP and command line both come here.
+//! What administrators do to clients: checked, then stored in one transaction, with its entry of the audit log. HTTP and command line both come here.
 
 use m2mint_keys::crypto::CryptoError;
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{Moment, UnixTime};
 use m2mint_keys::verify::Verified;
 use rusqlite::Connection;
+use serde_json::{Value, json};
 
+use crate::model::audit::{Action, Entry, Origin, date};
 use crate::model::grants::InvalidGrants;
 use crate::model::secret::InvalidSecret;
-use crate::model::{Client, ClientId, ClientSecret, InvalidName, Settings, Span};
+use crate::model::{Audience, Client, ClientId, ClientSecret, InvalidName, ScopePattern, Settings, Span};
+use crate::store::audiences::StoredAudience;
 use crate::store::clients::StoredSecret;
-use crate::store::{Store, StoreError, clients, revocations};
+use crate::store::{Store, StoreError, audiences, audit, clients, revocations};
 
 /// The most secrets that a client may have at a time.
 pub const MAX_SECRETS: usize = 20;
@@ -85,6 +89,7 @@ pub fn create_client(
     new: NewClient,
     now: UnixTime,
     longest: Span,
+    origin: &Origin,
 ) -> Result<(Client, ClientSecret)> {
     check(&new.settings, longest)?;
     let id = new.id.map_or_else(|| ClientId::parse(&format!("stcl_{}", uuid::Uuid::new_v4())), Ok)?;
@@ -95,8 +100,10 @@ pub fn create_client(
         if !clients::insert(db, &client)? {
             return Err(AdministrationError::DuplicateClient(client.id.clone()));
         }
-        clients::add_secret(db, client.id.as_str(), &hash, now, new.secret_expires_at)?;
-        Ok(())
+        let secret = clients::add_secret(db, client.id.as_str(), &hash, now, new.secret_expires_at)?;
+        let entry = Entry::new(now, origin, Action::ClientCreate).about(client.id.as_str());
+        let entry = told_changes(entry, &Settings::default(), &client.settings);
+        Ok::<_, AdministrationError>(audit::append(db, &entry.with("secret", secret))?)
     })?;
     Ok((client, secret))
 }
@@ -111,21 +118,67 @@ pub fn update_client<E: From<AdministrationError> + From<StoreError>>(
     secret: Option<&ClientSecret>,
     now: UnixTime,
     longest: Span,
+    origin: &Origin,
     change: impl FnOnce(Settings) -> std::result::Result<Settings, E>,
 ) -> std::result::Result<Client, E> {
     let hash = secret.map(ClientSecret::hash).transpose().map_err(AdministrationError::from)?;
     store.write(|db| {
         let client =
             clients::get(db, id)?.ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?;
+        let before = client.settings.clone();
         let client =
             Client { settings: change(client.settings)?, updated_at: now.max(client.created_at), ..client };
         check(&client.settings, longest)?;
         clients::update(db, &client)?;
+        let entry = Entry::new(now, origin, Action::ClientUpdate).about(id);
+        let mut entry = told_changes(entry, &before, &client.settings);
         if let Some(hash) = &hash {
+            let replaced: Vec<_> = clients::secrets(db, id)?.iter().map(|secret| secret.id).collect();
             clients::remove_secrets(db, id)?;
-            clients::add_secret(db, id, hash, now, None)?;
+            let secret = clients::add_secret(db, id, hash, now, None)?;
+            entry = entry.changing("secrets", replaced, vec![secret]);
         }
+        audit::append(db, &entry)?;
         Ok(client)
+    })
+}
+
+/// Says what tokens for an audience are signed with.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn set_audience(
+    store: &Store,
+    audience: &StoredAudience,
+    now: UnixTime,
+    origin: &Origin,
+) -> std::result::Result<(), StoreError> {
+    store.write(|db| {
+        let before = audiences::all(db)?.into_iter().find(|stored| stored.name == audience.name);
+        let alg = before.map_or(Algorithm::EdDsa, |before| before.alg);
+        audiences::save(db, audience)?;
+        let entry = Entry::new(now, origin, Action::AudienceSet).about(audience.name.as_str());
+        let entry = entry.with("alg", json!({"from": alg.name(), "to": audience.alg.name()}));
+        audit::append(db, &entry.with("at_once", audience.at_once))
+    })
+}
+
+/// Removes a client, and answers whether it was there.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn remove_client(
+    store: &Store,
+    id: &str,
+    now: UnixTime,
+    origin: &Origin,
+) -> std::result::Result<bool, StoreError> {
+    store.write(|db| {
+        let existed = clients::remove(db, id)?;
+        if existed {
+            audit::append(db, &Entry::new(now, origin, Action::ClientRemove).about(id))?;
+        }
+        Ok(existed)
     })
 }
 
@@ -139,6 +192,7 @@ pub fn add_secret(
     secret: &ClientSecret,
     now: UnixTime,
     expires_at: Option<UnixTime>,
+    origin: &Origin,
 ) -> Result<StoredSecret> {
     let hash = secret.hash()?;
     store.write(|db| {
@@ -147,6 +201,8 @@ pub fn add_secret(
             return Err(AdministrationError::TooManySecrets);
         }
         let secret_id = clients::add_secret(db, id, &hash, now, expires_at)?;
+        let entry = Entry::new(now, origin, Action::SecretAdd).about(id).with("secret", secret_id);
+        audit::append(db, &entry.with("expires_at", expires_at.map(date)))?;
         Ok(StoredSecret { id: secret_id, hash, created_at: now, expires_at, last_used_at: None })
     })
 }
@@ -166,11 +222,13 @@ pub fn secrets(store: &Store, id: &str) -> Result<Vec<StoredSecret>> {
 ///
 /// # Errors
 /// [`AdministrationError`] when there is no such client or secret.
-pub fn remove_secret(store: &Store, id: &str, secret: i64) -> Result<()> {
+pub fn remove_secret(store: &Store, id: &str, secret: i64, now: UnixTime, origin: &Origin) -> Result<()> {
     store.write(|db| {
         require_client(db, id)?;
         let removed = clients::remove_secret(db, id, secret)?;
-        removed.then_some(()).ok_or(AdministrationError::UnknownSecret(secret))
+        removed.then_some(()).ok_or(AdministrationError::UnknownSecret(secret))?;
+        let entry = Entry::new(now, origin, Action::SecretRemove).about(id);
+        Ok(audit::append(db, &entry.with("secret", secret))?)
     })
 }
 
@@ -178,19 +236,60 @@ pub fn remove_secret(store: &Store, id: &str, secret: i64) -> Result<()> {
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
-pub fn revoke_token(store: &Store, token: &Verified, now: Moment) -> std::result::Result<(), StoreError> {
-    store.write(|db| revocations::add(db, &token.jti, token.expires_at, now))
+pub fn revoke_token(
+    store: &Store,
+    token: &Verified,
+    now: Moment,
+    origin: &Origin,
+) -> std::result::Result<(), StoreError> {
+    store.write(|db| {
+        revocations::add(db, &token.jti, token.expires_at, now)?;
+        let entry = Entry::new(now.wall, origin, Action::TokenRevoke).about(&*token.client_id);
+        audit::append(db, &entry.with("jti", &*token.jti))
+    })
 }
 
 /// Revokes every token of a client that was issued until now.
 ///
 /// # Errors
 /// [`AdministrationError`] when there is no such client.
-pub fn revoke_all_tokens(store: &Store, id: &str, now: UnixTime) -> Result<()> {
+pub fn revoke_all_tokens(store: &Store, id: &str, now: UnixTime, origin: &Origin) -> Result<()> {
     store.write(|db| {
         let known = clients::revoke_tokens(db, id, now)?;
-        known.then_some(()).ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))
+        known.then_some(()).ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?;
+        Ok(audit::append(db, &Entry::new(now, origin, Action::TokensRevoke).about(id))?)
     })
+}
+
+/// The entry, with what is different. Of fields that mean nothing here only the names are told: nobody knows what is in
+/// them.
+fn told_changes(entry: Entry, before: &Settings, after: &Settings) -> Entry {
+    let scope = |settings: &Settings| Value::from(joined(&settings.scope, ScopePattern::as_str));
+    let audience = |settings: &Settings| Value::from(joined(&settings.audience, Audience::as_str));
+    let by_audience = |settings: &Settings| {
+        let map = settings.audience_scopes.as_ref()?.iter();
+        let texts = map.map(|(audience, scopes)| {
+            (audience.to_string(), Value::from(joined(scopes, ScopePattern::as_str)))
+        });
+        Some(Value::Object(texts.collect()))
+    };
+    let lifetime = |settings: &Settings| settings.token_lifetime.map(|lifetime| lifetime.to_string());
+    let entry = entry
+        .changing("name", before.name.as_str(), after.name.as_str())
+        .changing("enabled", before.enabled, after.enabled)
+        .changing("scope", scope(before), scope(after))
+        .changing("audience", audience(before), audience(after))
+        .changing("audience_scopes", by_audience(before), by_audience(after))
+        .changing("lifetime", lifetime(before), lifetime(after));
+    let mut others: Vec<_> = before.extra.keys().chain(after.extra.keys()).cloned().collect();
+    others.retain(|name| before.extra.get(name) != after.extra.get(name));
+    others.sort();
+    others.dedup();
+    if others.is_empty() { entry } else { entry.with("others", others) }
+}
+
+fn joined<T>(names: &[T], text: impl Fn(&T) -> &str) -> String {
+    names.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
 fn require_client(db: &Connection, id: &str) -> Result<()> {

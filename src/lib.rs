@@ -1,17 +1,20 @@
 //! m2mint, the machine-to-machine authorization server, as a library: what its binary and its tests are made of.
 //!
-//! Imports point one way: `cli` → `server` → `http` → `issuer`, `administration`, `rotation` → `directory` → `store` →
+//! Imports point one way: `cli` → `server` → `http` → `issuer`, `administration`, `rotation` → `audit`, `directory` → `store` →
 //! `model` → `m2mint_keys`.
 
 pub mod administration;
+pub mod audit;
 pub mod background;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod directory;
+pub mod hardening;
 pub mod http;
 pub mod issuer;
 pub mod listeners;
+pub mod master_key;
 pub mod model;
 pub mod rotation;
 pub mod server;

@@ -5,6 +5,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`audit`] | the hash chain of an audit log, and its signed heads |
 //! | [`bearer`] | bearer tokens in HTTP headers, and the challenge that asks for one |
 //! | [`crypto`] | the one file that names the crypto backend |
 //! | [`signing_key`] | Ed25519 pairs: generate, sign, public half |
@@ -26,6 +27,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod audit;
 pub mod bearer;
 #[cfg(feature = "client")]
 pub mod client;

@@ -68,6 +68,12 @@ impl Minter {
         self.key.kid()
     }
 
+    /// The key, for what is signed beside tokens.
+    #[must_use]
+    pub const fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// Signs an access token: the compact serialization of RFC 7515 §7.1.
     ///
     /// # Errors

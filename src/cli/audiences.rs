@@ -5,13 +5,16 @@ use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{Moment, UnixTime};
 use serde_json::{Value, json};
 
+use crate::administration;
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config, keys};
+use crate::clock::Clock;
 use crate::model::Audience;
+use crate::model::audit::Origin;
 use crate::rotation::keeper::in_words;
 use crate::rotation::rings::{self, AudienceStatus};
 use crate::store::Store;
-use crate::store::audiences::{self, StoredAudience};
+use crate::store::audiences::StoredAudience;
 
 /// What to do with audiences.
 #[derive(Debug, Subcommand)]
@@ -70,7 +73,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 return Err(CliError::Refused(reason));
             }
             let audience = StoredAudience { name, alg: *alg, at_once: *at_once };
-            store.write(|db| audiences::save(db, &audience))?;
+            administration::set_audience(&store, &audience, Clock::system().wall(), &Origin::command_line())?;
             let is_met = || Ok(read()?.1.iter().all(|audience| audience.met_in.is_some()));
             if served && !keys::wait_until(is_met)? {
                 return Err(keys::not_met());

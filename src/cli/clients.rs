@@ -8,6 +8,7 @@ use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config};
 use crate::clock::Clock;
 use crate::http::client_json;
+use crate::model::audit::Origin;
 use crate::model::client::is_valid_name;
 use crate::model::grants::AudienceScopes;
 use crate::model::names::split_scopes;
@@ -87,6 +88,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
     let store = Store::open(&config.database, None)?;
     let (now, longest) = (Clock::system().wall(), Span(config.max_lifetime));
+    let origin = Origin::command_line();
     match action {
         Action::Create { id, fields } => {
             let id = id
@@ -96,7 +98,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 .map_err(|error| CliError::Refused(error.to_string()))?;
             let settings = fields.apply(ClientSettings::default())?;
             let new = NewClient { id, secret: None, secret_expires_at: None, settings };
-            let (client, secret) = administration::create_client(&store, new, now, longest)?;
+            let (client, secret) = administration::create_client(&store, new, now, longest, &origin)?;
             if as_json {
                 return output::json(&Value::Object(client_json::render(&client, Some(&secret))));
             }
@@ -110,10 +112,9 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             show(&client, as_json)?;
         }
         Action::Update { id, fields } => {
+            let change = |settings| fields.apply(settings);
             let client =
-                administration::update_client::<CliError>(&store, id, None, now, longest, |settings| {
-                    fields.apply(settings)
-                })?;
+                administration::update_client::<CliError>(&store, id, None, now, longest, &origin, change)?;
             show(&client, as_json)?;
         }
         Action::Remove { id, yes } => {
@@ -124,7 +125,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 &format!("Remove the client {id}? It gets no more tokens, and this cannot be undone."),
                 *yes,
             )?;
-            let existed = store.write(|db| clients::remove(db, id))?;
+            let existed = administration::remove_client(&store, id, now, &origin)?;
             if as_json {
                 output::json(&json!({"didExist": existed}))?;
             } else {

@@ -18,10 +18,11 @@ use crate::cli::{Settings, config};
 use crate::clock::Clock;
 use crate::model::Span;
 use crate::model::audience::parse_algorithm;
+use crate::model::audit::{self as told, Entry, Origin};
 use crate::rotation::RotationError;
 use crate::rotation::keeper::in_words;
 use crate::store::keys::{KeyRequest, Ring};
-use crate::store::{Claim, OpenError, Store, keys};
+use crate::store::{Claim, OpenError, Store, audit, keys};
 
 /// How long to wait for the server to meet a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -157,7 +158,19 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
 
 fn ask(store: &Store, served: bool, request: &KeyRequest) -> Result {
     let now = Clock::system().wall();
-    store.write(|db| keys::ask(db, request, now))?;
+    let origin = Origin::command_line();
+    let entry = match request {
+        KeyRequest::Rotate(alg) => {
+            Entry::new(now, &origin, told::Action::KeyRotationAsk).with("alg", alg.map(Algorithm::name))
+        }
+        KeyRequest::Revoke(kid) => {
+            Entry::new(now, &origin, told::Action::KeyRevocationAsk).about(kid.as_str())
+        }
+    };
+    store.write(|db| {
+        keys::ask(db, request, now)?;
+        audit::append(db, &entry)
+    })?;
     if served && !wait_until(|| Ok(store.read(keys::requests)?.is_empty()))? {
         return Err(not_met());
     }

@@ -1,10 +1,12 @@
 //! The command line: one file a verb.
 
 pub mod audiences;
+pub mod audit;
 pub mod backup;
 pub mod clients;
 pub mod config;
 pub mod keys;
+pub mod master_key;
 pub mod output;
 pub mod secrets;
 pub mod serve;
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Sources;
+use crate::hardening;
 
 /// Machine-to-machine authorization server: one binary, one SQLite file.
 #[derive(Debug, Parser)]
@@ -67,6 +70,21 @@ enum Verb {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+    },
+    /// Show and check who did what
+    Audit {
+        #[command(subcommand)]
+        action: Option<audit::Action>,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(flatten)]
+        filter: audit::Filter,
+    },
+    /// Change the key that seals all others
+    MasterKey {
+        #[command(subcommand)]
+        action: master_key::Action,
     },
     /// Try services that check tokens
     Verifier {
@@ -135,6 +153,7 @@ const VERSION: &str = if cfg!(feature = "aws-lc-rs") {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    hardening::forbid_dumps();
     let cli = Cli::parse();
     let settings = &cli.settings;
     let done = match cli.verb.unwrap_or(Verb::Serve) {
@@ -146,6 +165,10 @@ pub fn main() -> ExitCode {
             audiences::run(settings, &action.unwrap_or(audiences::Action::List), json)
         }
         Verb::Secrets { action, json } => secrets::run(settings, &action, json),
+        Verb::Audit { action, json, filter } => {
+            audit::run(settings, &action.unwrap_or(audit::Action::List(filter)), json)
+        }
+        Verb::MasterKey { action } => master_key::run(settings, &action),
         Verb::Verifier { action } => verifier::run(&action),
         Verb::Backup { to } => backup::run(settings, &to),
     };

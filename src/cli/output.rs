@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::administration::AdministrationError;
 use crate::config::Problems;
+use crate::master_key::MasterKeyError;
 use crate::rotation::RotationError;
 use crate::startup::StartError;
 use crate::store::{OpenError, StoreError};
@@ -44,7 +45,16 @@ macro_rules! failed {
     };
 }
 
-failed!(OpenError, StoreError, StartError, RotationError, Problems, io::Error, serde_json::Error);
+failed!(
+    OpenError,
+    StoreError,
+    StartError,
+    MasterKeyError,
+    RotationError,
+    Problems,
+    io::Error,
+    serde_json::Error
+);
 
 impl From<AdministrationError> for CliError {
     fn from(error: AdministrationError) -> Self {

@@ -8,6 +8,7 @@ use crate::administration;
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config};
 use crate::clock::Clock;
+use crate::model::audit::Origin;
 use crate::model::{ClientSecret, Span};
 use crate::store::Store;
 use crate::store::clients::StoredSecret;
@@ -50,14 +51,14 @@ pub enum Action {
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
     let store = Store::open(&config.database, None)?;
-    let now = Clock::system().wall();
+    let (now, origin) = (Clock::system().wall(), Origin::command_line());
     match action {
         Action::Add { client, expires_in } => {
             let expires_in = expires_in.as_deref().map(Span::parse).transpose();
             let expires_in = expires_in.map_err(|error| CliError::Refused(error.to_string()))?;
             let secret = ClientSecret::generate().map_err(|error| CliError::Failed(error.to_string()))?;
             let expires_at = expires_in.map(|span| now.plus(span.0));
-            let stored = administration::add_secret(&store, client, &secret, now, expires_at)?;
+            let stored = administration::add_secret(&store, client, &secret, now, expires_at, &origin)?;
             if as_json {
                 let mut json = to_json(&stored);
                 json.insert("clientSecret".into(), secret.expose().into());
@@ -92,7 +93,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 &format!("Remove the secret {secret} of {client}? Whoever still uses it is refused."),
                 *yes,
             )?;
-            administration::remove_secret(&store, client, *secret)?;
+            administration::remove_secret(&store, client, *secret, now, &origin)?;
             output::line(&format!("removed: {secret}"));
         }
     }

@@ -13,8 +13,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::cli::Settings;
 use crate::clock::Clock;
 use crate::config::{self, Loaded, MasterKeySource, Sources};
+use crate::hardening;
 use crate::listeners::{ListenError, Listeners};
+use crate::master_key;
 use crate::model::AdminKey;
+use crate::model::audit::Origin;
 use crate::server::{ServeError, Server};
 use crate::signals::{Signal, Signals};
 use crate::startup::{self, StartError};
@@ -61,6 +64,9 @@ async fn serve(sources: &Sources) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let mut loaded = config::load(sources)?;
     let filter = start_log(&loaded.config.log);
+    if !hardening::lock_memory() {
+        tracing::debug!("memory is not kept out of swap: that needs LimitMEMLOCK=infinity");
+    }
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let listeners = Listeners::open(&loaded.config.listen)?;
     let open = startup::open(&loaded.config, &Clock::system())?;
@@ -94,7 +100,7 @@ async fn supervise(
             signal = signals.next() => match signal {
                 Signal::Stop => return,
                 Signal::Reload => reload(sources, loaded, server, filter),
-                Signal::Rotate => match server.keeper().rotate().await {
+                Signal::Rotate => match server.keeper().rotate(Origin::of("signal")).await {
                     Ok(_) => {}
                     Err(error) => tracing::error!(%error, "the rotation could not be stored; send the signal again"),
                 },
@@ -180,7 +186,7 @@ fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<&AdminKey>) 
     if let Some(key) = new_admin_key {
         let in_use = if systemd::output_is_journal() {
             let path = PathBuf::from(format!("{}.admin_key", config.database.display()));
-            startup::write_private(&path, key.expose())?;
+            master_key::write_private(&path, key.expose())?;
             text += &format!("  admin key   in {} (move it to a safe place)\n", path.display());
             format!("$(cat {})", path.display())
         } else {

@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 19] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("database", "m2mint.db", "the single file; $STATE_DIRECTORY/m2mint.db under systemd"),
     key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
@@ -55,6 +55,7 @@ pub const KEYS: [Key; 18] = [
     reloading("rotation.propagation", "25h", "longest time that a verifier caches the JWKS"),
     reloading("rotation.clock_skew", "60s", "how far clocks may be apart"),
     reloading("audiences", "none", "what tokens for an audience are signed with, where it is not EdDSA"),
+    reloading("audit.keep", "400d", "how long the audit log is kept"),
     reloading("forward_auth.rules", "none", "which token a request needs that a proxy asks about"),
 ];
 

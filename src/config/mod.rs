@@ -102,6 +102,8 @@ pub struct Config {
     pub rules: Rules,
     /// The numbers of the rotation rule.
     pub rotation: Policy,
+    /// How long entries of the audit log are kept.
+    pub audit_keep: Duration,
 }
 
 /// One key as it came out, for `config show`.

@@ -56,6 +56,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let clock_skew = reader.span("rotation.clock_skew", Duration::from_secs(60));
     let rotation = Policy { every, propagation, clock_skew };
     let audiences = reader.audiences();
+    let audit_keep = reader.span("audit.keep", 24 * 400 * HOUR);
     let rules = Rules(reader.listed("forward_auth.rules", Rule::parse));
     reader.check_times(lifetime, max_lifetime, &rotation);
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
@@ -74,6 +75,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         audiences,
         rules,
         rotation,
+        audit_keep,
     });
     (config, shown)
 }

@@ -10,6 +10,8 @@ use m2mint_keys::crypto;
 
 use crate::http::State;
 use crate::http::error::AdminError;
+use crate::http::exchange::origin;
+use crate::model::audit::Origin;
 
 /// SHA-256 of every admin key that is accepted.
 #[derive(Default)]
@@ -22,16 +24,25 @@ impl AdminKeys {
         Self(hashes)
     }
 
-    /// Whether `presented` is one of them. Every one is compared, in constant time.
+    /// Which of them `presented` is, counted from 1. Every one is compared, in constant time.
     #[must_use]
-    pub fn accepts(&self, presented: &str) -> bool {
+    pub fn find(&self, presented: &str) -> Option<usize> {
         let digest = crypto::sha256(presented.as_bytes());
-        self.0.iter().fold(false, |found, key| crypto::digests_equal(key, &digest) | found)
+        let numbered = self.0.iter().zip(1..);
+        numbered.fold(
+            None,
+            |found, (key, number)| {
+                if crypto::digests_equal(key, &digest) { Some(number) } else { found }
+            },
+        )
     }
 }
 
 /// Proof that a request carries an admin key. Handlers that take one cannot be reached without.
-pub struct Admin;
+pub struct Admin {
+    /// Which key, and from where, for the audit log.
+    pub origin: Origin,
+}
 
 impl FromRequest for Admin {
     type Error = AdminError;
@@ -45,7 +56,8 @@ impl FromRequest for Admin {
         });
         let presented = header("api-key").or(bearer);
         let state = request.app_data::<Data<State>>();
-        let accepted = presented.zip(state).is_some_and(|(key, state)| state.admin_keys.load().accepts(key));
-        ready(if accepted { Ok(Self) } else { Err(AdminError::InvalidApiKey) })
+        let found = presented.zip(state).and_then(|(key, state)| state.admin_keys.load().find(key));
+        let admin = found.map(|number| Self { origin: origin(request, format!("api_key {number}")) });
+        ready(admin.ok_or(AdminError::InvalidApiKey))
     }
 }

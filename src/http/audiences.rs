@@ -6,6 +6,7 @@ use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{Moment, UnixTime};
 use serde_json::{Map, Value, json};
 
+use crate::administration;
 use crate::http::State;
 use crate::http::admin::Admin;
 use crate::http::client_json::{date, ok, printable};
@@ -15,7 +16,7 @@ use crate::http::request::Body;
 use crate::model::Audience;
 use crate::model::audience::parse_algorithm;
 use crate::rotation::rings::{self, AudienceStatus};
-use crate::store::audiences::{self, StoredAudience};
+use crate::store::audiences::StoredAudience;
 
 type Answer = Result<HttpResponse, AdminError>;
 
@@ -33,7 +34,7 @@ pub async fn list(_: Admin, state: Data<State>) -> Answer {
 ///
 /// # Errors
 /// `OAUTH_ERROR` when a value is not well formed, or the configuration says something about the audience.
-pub async fn set(_: Admin, body: Body, state: Data<State>) -> Answer {
+pub async fn set(admin: Admin, body: Body, state: Data<State>) -> Answer {
     let body = object(body)?;
     let invalid = |error: &dyn std::fmt::Display| OAuthError::invalid_request(error.to_string());
     let name = Audience::parse(required_text(&body, "audience")?).map_err(|error| invalid(&error))?;
@@ -50,7 +51,8 @@ pub async fn set(_: Admin, body: Body, state: Data<State>) -> Answer {
         return Err(invalid(&format!("the configuration says what tokens for {name} are signed with")).into());
     }
     let audience = StoredAudience { name: name.clone(), alg, at_once };
-    state.change(move |store| store.write(|db| audiences::save(db, &audience))).await?;
+    let now = state.clock.wall();
+    state.change(move |store| administration::set_audience(store, &audience, now, &admin.origin)).await?;
     let (now, audiences) = statuses(&state).await?;
     let status = audiences.into_iter().find(|one| one.wish.name == name);
     let status = status.map_or_else(|| in_default(&name), |status| render(&status, now));

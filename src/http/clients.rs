@@ -27,7 +27,7 @@ type Answer = Result<HttpResponse, AdminError>;
 ///
 /// # Errors
 /// `OAUTH_ERROR` when a value is not well formed, or the id is taken.
-pub async fn create(_: Admin, body: Body, state: Data<State>) -> Answer {
+pub async fn create(admin: Admin, body: Body, state: Data<State>) -> Answer {
     let fields = Fields::parse(object(body)?)?;
     let new = NewClient {
         id: fields.client_id()?,
@@ -36,8 +36,9 @@ pub async fn create(_: Admin, body: Body, state: Data<State>) -> Answer {
         settings: fields.create()?,
     };
     let (now, longest) = (state.clock.wall(), longest_lifetime(&state));
-    let (client, secret) =
-        state.change(move |store| administration::create_client(store, new, now, longest)).await?;
+    let (client, secret) = state
+        .change(move |store| administration::create_client(store, new, now, longest, &admin.origin))
+        .await?;
     Ok(answer(ok(client_json::render(&client, Some(&secret)))))
 }
 
@@ -55,7 +56,7 @@ pub async fn get(_: Admin, request: HttpRequest, state: Data<State>) -> Answer {
 ///
 /// # Errors
 /// `CLIENT_NOT_FOUND_ERROR`, or `OAUTH_ERROR` when a value is not well formed.
-pub async fn update(_: Admin, request: HttpRequest, body: Body, state: Data<State>) -> Answer {
+pub async fn update(admin: Admin, request: HttpRequest, body: Body, state: Data<State>) -> Answer {
     let fields = Fields::parse(object(body)?)?;
     // `supertokens-node` gives the id in the body and in the query.
     let id = match fields.client_id()? {
@@ -67,7 +68,8 @@ pub async fn update(_: Admin, request: HttpRequest, body: Body, state: Data<Stat
     let (client, secret) = state
         .change(move |store| {
             let change = |settings| fields.change(settings);
-            let client = administration::update_client(store, &id, secret.as_ref(), now, longest, change)?;
+            let (secret_ref, origin) = (secret.as_ref(), &admin.origin);
+            let client = administration::update_client(store, &id, secret_ref, now, longest, origin, change)?;
             Ok::<_, AdminError>((client, secret))
         })
         .await?;
@@ -78,10 +80,12 @@ pub async fn update(_: Admin, request: HttpRequest, body: Body, state: Data<Stat
 ///
 /// # Errors
 /// When the request cannot be read.
-pub async fn remove(_: Admin, body: Body, state: Data<State>) -> Answer {
+pub async fn remove(admin: Admin, body: Body, state: Data<State>) -> Answer {
     let object = object(body)?;
     let id = required_text(&object, "clientId")?.to_owned();
-    let existed = state.change(move |store| store.write(|db| clients::remove(db, &id))).await?;
+    let now = state.clock.wall();
+    let removed = state.change(move |store| administration::remove_client(store, &id, now, &admin.origin));
+    let existed = removed.await?;
     Ok(answer(json!({"status": "OK", "didExist": existed})))
 }
 

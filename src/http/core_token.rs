@@ -70,7 +70,7 @@ pub async fn introspect(_: Admin, body: Body, state: Data<State>) -> Answer {
 ///
 /// # Errors
 /// `OAUTH_ERROR` when the credentials are wrong, or the token belongs to another client.
-pub async fn revoke(_: Admin, body: Body, state: Data<State>) -> Answer {
+pub async fn revoke(admin: Admin, body: Body, state: Data<State>) -> Answer {
     let body = object(body)?;
     let token = required_text(&body, "token")?;
     let authorization = authorization(&body)?;
@@ -90,7 +90,7 @@ pub async fn revoke(_: Admin, body: Body, state: Data<State>) -> Answer {
             return Err(OAuthError::invalid_request("the token was issued to another client").into());
         }
         let now = state.keeper.moment();
-        state.change(move |store| administration::revoke_token(store, &token, now)).await?;
+        state.change(move |store| administration::revoke_token(store, &token, now, &admin.origin)).await?;
     }
     Ok(answer(json!({"status": "OK"})))
 }
@@ -100,11 +100,13 @@ pub async fn revoke(_: Admin, body: Body, state: Data<State>) -> Answer {
 ///
 /// # Errors
 /// When the request cannot be read.
-pub async fn revoke_all(_: Admin, body: Body, state: Data<State>) -> Answer {
+pub async fn revoke_all(admin: Admin, body: Body, state: Data<State>) -> Answer {
     let body = object(body)?;
     let id = required_text(&body, "client_id")?.to_owned();
     let now = state.clock.wall();
-    match state.change(move |store| administration::revoke_all_tokens(store, &id, now)).await {
+    let revoked =
+        state.change(move |store| administration::revoke_all_tokens(store, &id, now, &admin.origin));
+    match revoked.await {
         Ok(()) | Err(AdministrationError::UnknownClient(_)) => Ok(answer(json!({"status": "OK"}))),
         Err(error) => Err(error.into()),
     }

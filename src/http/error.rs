@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::json;
 
 use crate::administration::AdministrationError;
+use crate::audit::refusals::Door;
 use crate::issuer::Refusal;
 use crate::store::StoreError;
 
@@ -70,17 +71,29 @@ pub struct OAuthError {
     pub description: String,
     /// What the log gets and nobody else.
     pub cause: Option<String>,
+    /// Who said to be which client. For the audit log.
+    pub client: Option<Box<str>>,
 }
 
 impl OAuthError {
     /// An error with this code and text.
     pub fn new(code: Code, description: impl Into<String>) -> Self {
-        Self { code, description: description.into(), cause: None }
+        Self { code, description: description.into(), cause: None, client: None }
     }
 
     /// `invalid_request`.
     pub fn invalid_request(description: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, description)
+    }
+
+    /// Who was not let in, if that is what this is about.
+    fn not_let_in(&self) -> Option<NotLetIn<'_>> {
+        let reason = self.cause.as_deref().unwrap_or(&self.description);
+        (self.code == Code::InvalidClient).then_some(NotLetIn {
+            door: Door::Client,
+            client: self.client.as_deref(),
+            reason,
+        })
     }
 
     /// The description in the characters that RFC 6749 §5.2 allows.
@@ -93,6 +106,17 @@ impl OAuthError {
         };
         self.description.chars().map(replace).collect()
     }
+}
+
+/// Somebody who was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotLetIn<'a> {
+    /// Where.
+    pub door: Door,
+    /// The client that it said to be. It may be anything.
+    pub client: Option<&'a str>,
+    /// Why, as far as the log may know.
+    pub reason: &'a str,
 }
 
 impl From<Refusal> for OAuthError {
@@ -142,6 +166,12 @@ impl PublicError {
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         self.error.cause.as_deref().or(Some(&self.error.description))
+    }
+
+    /// Who was not let in, if that is what this is about.
+    #[must_use]
+    pub fn not_let_in(&self) -> Option<NotLetIn<'_>> {
+        self.error.not_let_in()
     }
 
     /// Asks for HTTP Basic, where the client tried to authenticate that way (RFC 6749 §5.2).
@@ -209,6 +239,20 @@ impl AdminError {
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Unavailable(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl AdminError {
+    /// Who was not let in, if that is what this is about.
+    #[must_use]
+    pub fn not_let_in(&self) -> Option<NotLetIn<'_>> {
+        match self {
+            Self::InvalidApiKey => {
+                Some(NotLetIn { door: Door::Admin, client: None, reason: "no admin key, or a wrong one" })
+            }
+            Self::OAuth(error) => error.not_let_in(),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use actix_web::HttpRequest;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CONNECTION, HeaderName, HeaderValue};
@@ -10,7 +11,10 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use m2mint_keys::crypto::{self, CryptoError};
 
+use crate::audit::refusals::Refused;
+use crate::http::State;
 use crate::http::error::{AdminError, PublicError};
+use crate::model::audit::Origin;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a proxy.
@@ -68,7 +72,7 @@ impl Drop for UnderWay {
 /// Those of the handler.
 pub async fn surround(
     exchanges: Data<Exchanges>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     exchanges.under_way.fetch_add(1, Ordering::AcqRel);
@@ -76,7 +80,10 @@ pub async fn surround(
     let exchanges = &under_way.0;
     let number = exchanges.begun.fetch_add(1, Ordering::AcqRel);
     let id = given_id(&request).unwrap_or_else(|| made_id(exchanges.first_id.wrapping_add(number)));
+    // Where handlers find it: in place of one that cannot be logged.
+    request.headers_mut().insert(X_REQUEST_ID, id.clone());
     let mut response = next.call(request).await?;
+    note_refusal(&response);
     if response.status().is_server_error() {
         log_failure(&response, &id);
     }
@@ -86,6 +93,36 @@ pub async fn surround(
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     Ok(response)
+}
+
+/// Who sends `request`, and which one it is, for the audit log.
+#[must_use]
+pub fn origin(request: &HttpRequest, actor: impl Into<String>) -> Origin {
+    let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    Origin {
+        actor: actor.into(),
+        address: request.peer_addr().map(|peer| peer.ip().to_string()),
+        request: id.map(str::to_owned),
+    }
+}
+
+/// Notes for the audit log that somebody was not let in.
+fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
+    let Some(error) = response.response().error() else { return };
+    let public = error.as_error::<PublicError>().and_then(PublicError::not_let_in);
+    let refused = public.or_else(|| error.as_error::<AdminError>().and_then(AdminError::not_let_in));
+    let (Some(refused), Some(state)) = (refused, response.request().app_data::<Data<State>>()) else {
+        return;
+    };
+    state.keeper.refusals().note(refused.door, || Refused {
+        at: state.clock.wall(),
+        origin: origin(response.request(), "unknown"),
+        client: refused
+            .client
+            .filter(|id| state.directory.client(id, &state.directory.guard()).is_some())
+            .map(str::to_owned),
+        reason: refused.reason.to_owned(),
+    });
 }
 
 /// The id that a proxy gave, if it is plain enough to be logged.

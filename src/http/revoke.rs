@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::administration;
 use crate::http::State;
 use crate::http::error::{OAuthError, PublicError};
+use crate::http::exchange::origin;
 use crate::http::request::{Authorization, Body};
 use crate::http::token::{self, Spelling};
 
@@ -38,6 +39,7 @@ async fn answer(
         return Err(OAuthError::invalid_request("the token was issued to another client").into());
     }
     let now = state.keeper.moment();
-    state.change(move |store| administration::revoke_token(store, &token, now)).await?;
+    let origin = origin(request, format!("client {client_id}"));
+    state.change(move |store| administration::revoke_token(store, &token, now, &origin)).await?;
     Ok(())
 }

@@ -202,7 +202,8 @@ pub async fn authenticate<'a>(
             ));
         }
     };
-    state.issuer.authenticate(id, secret).await?;
+    let authenticated = state.issuer.authenticate(id, secret).await;
+    authenticated.map_err(|refusal| OAuthError { client: Some(id.into()), ..refusal.into() })?;
     Ok(id)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`audit`] | what the audit log tells |
 //! | [`names`] | client ids, scopes, audiences: RFC 6749's grammar |
 //! | [`audience`] | what an audience wants its tokens signed with |
 //! | [`grants`] | what a client may ask for |
@@ -11,6 +12,7 @@
 //! | [`span`] | durations as people write them |
 
 pub mod audience;
+pub mod audit;
 pub mod client;
 pub mod grants;
 pub mod names;

@@ -16,23 +16,25 @@ use m2mint_keys::time::Moment;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::audit::refusals::Refusals;
 use crate::background;
 use crate::clock::Clock;
 use crate::directory::Directory;
+use crate::model::audit::Origin;
 use crate::rotation::gate::Gate;
 use crate::rotation::keeper::duty::Duty;
 use crate::rotation::keyring_file;
 use crate::rotation::published::Published;
 use crate::rotation::rings;
 use crate::rotation::{RotationError, Settings};
-use crate::store::{Store, audiences};
+use crate::store::{Store, audiences, audit};
 
 /// How often the clock is written down, in milliseconds.
 pub const HEARTBEAT: i64 = 60_000;
 
 /// What the keeper is asked to do.
 enum Command {
-    Rotate(oneshot::Sender<Result<(), RotationError>>),
+    Rotate(Origin, oneshot::Sender<Result<(), RotationError>>),
     AllowSigning(oneshot::Sender<Result<(), RotationError>>),
     /// Read the keys, and requests concerning them, anew.
     Reread(oneshot::Sender<Result<(), RotationError>>),
@@ -55,6 +57,7 @@ struct Shared {
     settings: ArcSwap<Settings>,
     moment: Mutex<Moment>,
     status: Mutex<String>,
+    refusals: Refusals,
 }
 
 impl Keeper {
@@ -95,17 +98,23 @@ impl Keeper {
         self.shared.settings.load_full()
     }
 
+    /// Who was not let in. The keeper writes it down when it writes down the clock.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
+    }
+
     /// Steers by other numbers from now on.
     pub fn set_settings(&self, settings: Settings) {
         self.shared.settings.store(Arc::new(settings));
     }
 
-    /// Asks for a rotation in every ring: now, or as soon as the rule allows. It is durable when this returns.
+    /// Asks, for `origin`, for a rotation in every ring: now, or as soon as the rule allows. It is durable when this returns.
     ///
     /// # Errors
     /// [`RotationError`] when the request cannot be stored.
-    pub async fn rotate(&self) -> Result<(), RotationError> {
-        self.ask(Command::Rotate).await
+    pub async fn rotate(&self, origin: Origin) -> Result<(), RotationError> {
+        self.ask(|answer| Command::Rotate(origin, answer)).await
     }
 
     /// Asks for the clock, which has jumped, to be written down so that signing can go on.
@@ -175,6 +184,9 @@ pub struct Running {
     thread: JoinHandle<()>,
 }
 
+/// Finds the master key that passes a check, after it was rotated.
+pub type FindMaster = Box<dyn Fn(&[u8]) -> Option<MasterKey> + Send>;
+
 /// Opens the keys of the file. `unseen` says that they were made just now, so that nobody can have seen them.
 ///
 /// # Errors
@@ -183,11 +195,12 @@ pub fn open(
     store: Arc<Store>,
     directory: Arc<Directory>,
     clock: Clock,
-    master: MasterKey,
+    (master, find_master): (MasterKey, FindMaster),
     settings: Settings,
     unseen: bool,
 ) -> Result<Waiting, RotationError> {
     let reading = clock.read();
+    let told = store.read(audit::newest)?;
     let opened = keyring_file::open(&store, &master, reading, &settings)?;
     let stored_audiences = store.read(audiences::all)?;
     let gate = Gate::closed();
@@ -207,12 +220,14 @@ pub fn open(
         settings: ArcSwap::from_pointee(settings.clone()),
         moment: Mutex::new(opened.clock.moment()),
         status: Mutex::new(String::new()),
+        refusals: Refusals::default(),
     });
     let mut duty = Duty {
         store,
         directory,
         clock,
         master,
+        find_master,
         shared: Arc::clone(&shared),
         received,
         attested: opened.clock,
@@ -225,6 +240,9 @@ pub fn open(
         clear_log: true,
         jump: opened.jump,
         failing: false,
+        master_missing: false,
+        told,
+        signed: opened.clock.moment(),
     };
     // Before anybody is served: a key that was revoked while no server ran signs nothing and is published nowhere.
     duty.answer_requests()?;

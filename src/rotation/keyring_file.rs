@@ -4,19 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use m2mint_keys::jwk::Kid;
-use m2mint_keys::key_ring::{KeyRing, NewKey, RingError};
+use m2mint_keys::key_ring::{KeyRing, NewKey, RingError, State};
 use m2mint_keys::seal::MasterKey;
 use m2mint_keys::signing_key::{Algorithm, SigningKey};
 use m2mint_keys::time::{AttestedClock, Moment, Reading, UnixTime};
 use m2mint_keys::token::Minter;
 use rusqlite::Connection;
 
+use crate::audit::heads;
+use crate::model::audit::{Action, Entry, Origin};
 use crate::rotation::gate::{self, TOLERATED_JUMP};
 use crate::rotation::keeper::HEARTBEAT;
 use crate::rotation::rings::{self, Rings};
 use crate::rotation::{RotationError, Settings};
 use crate::store::keys::{Ring, Sealed};
-use crate::store::{Store, StoreError, clients, keys};
+use crate::store::{Store, StoreError, audit, clients, keys};
+
+/// Who acts when nobody asked for it: the server, by its own rules.
+pub const SERVER: &str = "server";
 
 /// A key pair that was just made, sealed.
 pub struct Fresh {
@@ -82,14 +87,6 @@ impl Minters {
     }
 }
 
-/// Whether a file has keys already. If so, the master key must be the one that sealed them.
-///
-/// # Errors
-/// [`RotationError`] when the file cannot be read.
-pub fn is_founded(store: &Store) -> Result<bool, RotationError> {
-    Ok(store.read(keys::issuer)?.is_some())
-}
-
 /// Founds the keys of a new file: in each ring one signs, one stands by. `also` joins the same transaction.
 ///
 /// # Errors
@@ -114,8 +111,20 @@ pub fn found<T>(
         keys::create_issuer(db, &check, &clock)?;
         for (ring, fresh) in &founded {
             keys::save_ring(db, ring, fresh)?;
+            tell_founding(db, ring, reading.wall)?;
         }
         Ok(also(db)?)
+    })
+}
+
+/// Puts the keys of a new ring into the audit log.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn tell_founding(db: &Connection, ring: &Ring, now: UnixTime) -> Result<(), StoreError> {
+    ring.keys.records().iter().try_for_each(|key| {
+        let entry = Entry::new(now, &Origin::of(SERVER), Action::KeyFound).about(key.kid.as_str());
+        audit::append(db, &entry.with("alg", ring.algorithm().name()).with("state", key.state().name()))
     })
 }
 
@@ -175,11 +184,13 @@ pub fn open(
     let trusted =
         Reading { wall: UnixTime::from_millis(reading.wall.millis().saturating_sub(jump)), ..reading };
     let stored = AttestedClock::resume(clock.moment().attested, trusted);
-    let (rings, minters) = change(store, master, &stored, None, |rings, _, _| {
+    let (rings, minters) = change(store, master, &stored, None, |rings, _, db| {
         for ring in rings.iter_mut() {
             ring.keys.allow_lifetime(settings.lifetime);
             ring.keys.witness(signed_until);
         }
+        let entry = Entry::new(reading.wall, &Origin::of(SERVER), Action::ServerStart);
+        audit::append(db, &entry.with("version", env!("CARGO_PKG_VERSION")))?;
         Ok(Vec::new())
     })?;
     Ok(Opened { rings, minters, clock, jump })
@@ -187,6 +198,9 @@ pub fn open(
 
 /// Changes the rings of the file, as they are now, in one transaction, and answers them with a minter for each active key;
 /// those that sign already are taken from `signing`. A key whose private half cannot be opened aborts the change.
+///
+/// When another key of the default ring signs from now on, both sign how far the audit log has come: the outgoing one
+/// unless it was revoked.
 ///
 /// # Errors
 /// [`RotationError`]; unless it is [`StoreError::OutcomeUnknown`], nothing was changed.
@@ -201,12 +215,57 @@ pub fn change(
         let before = Rings::of(keys::rings(db)?)?;
         let mut rings = before.clone();
         let fresh = decide(&mut rings, clock.moment(), db)?;
+        // A key that was sealed before the master key was rotated could never be opened.
+        if !fresh.is_empty() && !keys::issuer(db)?.is_some_and(|issuer| master.passes(&issuer.master_check)) {
+            return Err(RotationError::WrongMasterKey);
+        }
         for ring in rings.iter().filter(|ring| before.get(ring.algorithm()) != Some(ring)) {
             keys::save_ring(db, ring, &fresh)?;
         }
         keys::save_clock(db, clock)?;
         let minters = Minters::open(master, signing_halves(db, rings.iter())?, signing)?;
+        let (outgoing, incoming) = (signing.map(|signing| &signing.default), &minters.default);
+        if outgoing.is_none_or(|outgoing| outgoing.kid() != incoming.kid()) {
+            let revoked = |kid| {
+                let key = rings.get(rings::DEFAULT).and_then(|ring| ring.keys.get(kid));
+                key.is_none_or(|key| key.state() == State::Revoked)
+            };
+            if let Some(outgoing) = outgoing.filter(|outgoing| !revoked(outgoing.kid())) {
+                heads::sign(db, outgoing.key(), clock.moment())?;
+            }
+            heads::sign(db, incoming.key(), clock.moment())?;
+        }
         Ok((rings, minters))
+    })
+}
+
+/// Seals every private half under `new`, in one transaction, and answers how many there are.
+///
+/// # Errors
+/// [`RotationError::WrongMasterKey`] when `old` did not seal them; unless it is [`StoreError::OutcomeUnknown`], nothing
+/// was changed.
+pub fn reseal(
+    store: &Store,
+    old: &MasterKey,
+    new: &MasterKey,
+    now: UnixTime,
+    origin: &Origin,
+) -> Result<usize, RotationError> {
+    let check = new.make_check()?;
+    store.write(|db| {
+        let issuer = keys::issuer(db)?.ok_or(RotationError::NoKeys)?;
+        if !old.passes(&issuer.master_check) {
+            return Err(RotationError::WrongMasterKey);
+        }
+        let sealed = keys::all_sealed(db)?;
+        for (kid, sealed) in &sealed {
+            let seed = old.open(kid, sealed).map_err(|_| RotationError::WrongMasterKey)?;
+            keys::save_sealed(db, kid, &new.seal(kid, &seed)?)?;
+        }
+        keys::save_master_check(db, &check)?;
+        let entry = Entry::new(now, origin, Action::MasterKeyRotate);
+        audit::append(db, &entry.with("private_keys", sealed.len()))?;
+        Ok(sealed.len())
     })
 }
 

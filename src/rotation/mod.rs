@@ -19,6 +19,7 @@ use std::time::Duration;
 use m2mint_keys::crypto::CryptoError;
 use m2mint_keys::key_ring::{Policy, RevokeError};
 
+use crate::audit::AuditError;
 use crate::model::audience::AudienceAlgorithm;
 use crate::store::StoreError;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub lifetime: Duration,
     /// Audiences that want their tokens signed with an algorithm of their own.
     pub audiences: Vec<AudienceAlgorithm>,
+    /// How long entries of the audit log are kept.
+    pub audit_keep: Duration,
 }
 
 /// Why the keys cannot be used or changed.
@@ -44,8 +47,9 @@ pub enum RotationError {
     Crypto(#[from] CryptoError),
     /// The file was sealed under another master key.
     #[error(
-        "the master key does not open this database. Give the key that was made with it \
-         (`master_key_file`, by default the database's name with .key behind it)"
+        "the master key does not open this database. Give the key that was made with it, or the one that it was last \
+         rotated to (`master_key_file`, by default the database's name with .key behind it). If a rotation of the master \
+         key was interrupted, run it again"
     )]
     WrongMasterKey,
     /// The private half of a key that has to sign is not there.
@@ -59,6 +63,9 @@ pub enum RotationError {
     /// A request that cannot be met.
     #[error(transparent)]
     Revoke(#[from] RevokeError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The keeper has ended.
     #[error("the server is stopping")]
     Stopping,

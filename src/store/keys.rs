@@ -158,6 +158,44 @@ pub fn sealed(db: &Connection, kid: &Kid) -> Result<Option<Vec<u8>>> {
     Ok(statement.query_row([kid.as_str()], |row| row.get(0)).optional()?.flatten())
 }
 
+/// Every private half, sealed, with its key.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn all_sealed(db: &Connection) -> Result<Vec<Sealed>> {
+    let mut statement = db.prepare("SELECT kid, sealed FROM signing_keys WHERE sealed IS NOT NULL")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let mut all = Vec::new();
+    for row in rows {
+        let (kid, sealed) = row?;
+        let kid = Kid::parse(&kid).ok_or_else(|| StoreError::Corrupt("a kid is malformed".into()))?;
+        all.push((kid, sealed));
+    }
+    Ok(all)
+}
+
+/// Replaces the sealed form of a private half that exists.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn save_sealed(db: &Connection, kid: &Kid, sealed: &[u8]) -> Result<()> {
+    db.execute(
+        "UPDATE signing_keys SET sealed = ?2 WHERE kid = ?1 AND sealed IS NOT NULL",
+        params![kid.as_str(), sealed],
+    )?;
+    Ok(())
+}
+
+/// Replaces the constant that recognises the master key, and lets a running server know.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn save_master_check(db: &Connection, check: &[u8]) -> Result<()> {
+    db.execute("UPDATE issuer SET master_check = ?1", [check])?;
+    db.execute("INSERT INTO changes (kind, id) VALUES ('key', 'master')", [])?;
+    Ok(())
+}
+
 /// A private half that was just made: its key and its sealed form.
 pub type Sealed = (Kid, Vec<u8>);
 

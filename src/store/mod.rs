@@ -7,11 +7,13 @@
 //! | [`audiences`] | what audiences want their tokens signed with |
 //! | [`keys`] | signing keys, the attested clock, requests for the key keeper |
 //! | [`revocations`] | revoked tokens |
+//! | [`audit`] | the audit log and its signed heads |
 //! | [`changes`] | what changed since, also by other processes |
 //! | [`admin_keys`] | the key that the first start makes |
 
 pub mod admin_keys;
 pub mod audiences;
+pub mod audit;
 pub mod changes;
 pub mod clients;
 pub mod keys;

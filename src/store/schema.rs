@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Numbered, forward only: `PRAGMA user_version` says how many have been applied.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_algorithms.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_algorithms.sql"),
+    include_str!("migrations/0003_audit.sql"),
+];
 
 /// Marks the file as m2mint's (`PRAGMA application_id`): "m2mt".
 const APPLICATION_ID: i32 = 0x6d32_6d74;

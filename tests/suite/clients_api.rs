@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use m2mint::administration;
 use m2mint::model::ClientSecret;
+use m2mint::model::audit::Origin;
 use m2mint::store::Store;
 use serde_json::json;
 
@@ -16,7 +17,7 @@ pub fn add_secret(server: &Server, id: &str, expires_in: Option<u64>) -> Client 
     let store = Store::open(&server.database(), None).unwrap();
     let secret = ClientSecret::generate().unwrap();
     let expires_at = expires_in.map(|secs| START.plus(Duration::from_secs(secs)));
-    administration::add_secret(&store, id, &secret, START, expires_at).unwrap();
+    administration::add_secret(&store, id, &secret, START, expires_at, &Origin::of("test")).unwrap();
     Client { id: id.to_owned(), secret: secret.expose().to_owned() }
 }
 
@@ -31,7 +32,7 @@ fn a_secret_is_rotated_by_having_two_for_a_while() {
     }
     let store = Store::open(&server.database(), None).unwrap();
     let first = administration::secrets(&store, &old.id).unwrap()[0].id;
-    administration::remove_secret(&store, &old.id, first).unwrap();
+    administration::remove_secret(&store, &old.id, first, START, &Origin::of("test")).unwrap();
     server.settle();
     assert_eq!(Dialect::Form.token(&server, &old, &[]).status, 401);
     assert_eq!(Dialect::Form.token(&server, &new, &[]).status, 200);

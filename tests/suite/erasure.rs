@@ -1,7 +1,5 @@
 //! The private half of a retired key is nowhere: not in the file, its log, a backup, or the memory of the server.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -12,6 +10,7 @@ use ring::digest::{SHA512, digest};
 use rustix::process::Signal;
 
 use crate::support::Process;
+use crate::support::memory::{contains, memory_of};
 
 /// Everything that would let somebody sign with a key.
 struct PrivateHalf {
@@ -104,33 +103,6 @@ fn doubled(number: [u8; 32]) -> [u8; 32] {
         (twice[at], borrow) = (difference as u8, i16::from(difference < 0));
     }
     twice
-}
-
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    let first = wanted[0];
-    bytes
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == first)
-        .any(|(at, _)| bytes[at..].starts_with(wanted))
-}
-
-/// What a core dump would hold: every readable page of the process.
-fn memory_of(server: &Process) -> Vec<u8> {
-    let pid = server.pid().as_raw_nonzero();
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
-    let mut all = Vec::new();
-    for line in maps.lines().filter(|line| line.contains(" r") && !line.contains("[vvar")) {
-        let (begin, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
-        let (begin, end) = (u64::from_str_radix(begin, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
-        let mut region = vec![0; usize::try_from(end - begin).unwrap()];
-        // Guard pages and the like cannot be read.
-        if memory.read_exact_at(&mut region, begin).is_ok() {
-            all.extend(region);
-        }
-    }
-    all
 }
 
 #[test]

@@ -12,23 +12,28 @@ use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{AttestedClock, Moment, Reading, UnixTime, millis};
 use rusqlite::Connection;
 
-use super::{Command, HEARTBEAT, Shared, in_words};
+use super::{Command, FindMaster, HEARTBEAT, Shared, in_words};
+use crate::audit::heads;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::model::Span;
+use crate::model::audit::{Action, Entry, Origin};
 use crate::rotation::gate::{self, TOLERATED_JUMP};
-use crate::rotation::keyring_file::{self, EarlierSet, Fresh, Minters};
+use crate::rotation::keyring_file::{self, EarlierSet, Fresh, Minters, SERVER};
 use crate::rotation::published::Published;
 use crate::rotation::rings::{self, DEFAULT, Rings, Wish};
 use crate::rotation::{RotationError, Settings};
 use crate::store::audiences::StoredAudience;
 use crate::store::keys::{KeyRequest, Ring, Sealed};
-use crate::store::{Store, audiences, changes, clients, keys, revocations};
+use crate::store::{Store, audiences, audit, changes, clients, keys, revocations};
 
 /// How often the keeper looks at the clock and at the file.
 const TICK: Duration = Duration::from_millis(200);
 /// More steps than this at once do not follow from the rule.
 const MOST_STEPS: usize = 16;
+
+/// How often the audit log is signed, in milliseconds.
+const SIGN_EVERY: i64 = 3_600_000;
 
 /// What the thread holds.
 pub(super) struct Duty {
@@ -36,6 +41,7 @@ pub(super) struct Duty {
     pub(super) directory: Arc<Directory>,
     pub(super) clock: Clock,
     pub(super) master: MasterKey,
+    pub(super) find_master: FindMaster,
     pub(super) shared: Arc<Shared>,
     pub(super) received: mpsc::Receiver<Command>,
     pub(super) attested: AttestedClock,
@@ -53,6 +59,12 @@ pub(super) struct Duty {
     pub(super) jump: i64,
     /// Whether the last tick failed: an error is logged when it begins and when it ends.
     pub(super) failing: bool,
+    /// Whether the master key was rotated to one that cannot be found: that is said once.
+    pub(super) master_missing: bool,
+    /// The newest entry of the audit log that the log of the process has been told of.
+    pub(super) told: i64,
+    /// When the audit log was last looked at to be signed.
+    pub(super) signed: Moment,
 }
 
 impl Duty {
@@ -67,7 +79,7 @@ impl Duty {
             };
             // Whoever asked may have gone: then there is nobody to tell.
             match command {
-                Command::Rotate(answer) => drop(answer.send(self.rotate())),
+                Command::Rotate(origin, answer) => drop(answer.send(self.rotate(&origin))),
                 Command::AllowSigning(answer) => drop(answer.send(self.allow_signing())),
                 Command::Reread(answer) => {
                     self.unknown = true;
@@ -97,12 +109,13 @@ impl Duty {
             self.reread()?;
             self.answer_requests()?;
         }
-        self.keep_rings()?;
-        self.do_what_is_due()?;
+        // A master key that cannot be found holds up new keys, and nothing else.
+        let done = self.keep_rings().and_then(|()| self.do_what_is_due());
         self.heartbeat()?;
+        self.tell_log()?;
         self.clear_log = self.clear_log && !self.store.checkpoint();
         self.say_status();
-        Ok(())
+        done
     }
 
     fn look_at_clock(&mut self) {
@@ -157,7 +170,18 @@ impl Duty {
     fn allow_signing(&mut self) -> Result<(), RotationError> {
         self.look_at_clock();
         let jump = std::mem::replace(&mut self.jump, 0);
-        if let Err(error) = self.save_clock() {
+        let saved = self.change(|rings, now, db| {
+            for ring in rings.iter_mut() {
+                ring.keys.witness(now.wall);
+            }
+            if jump > 0 {
+                let ahead_by = Span(Duration::from_millis(jump.unsigned_abs())).to_string();
+                let entry = Entry::new(now.wall, &Origin::of(SERVER), Action::ClockTrust);
+                audit::append(db, &entry.with("ahead_by", ahead_by))?;
+            }
+            Ok(Vec::new())
+        });
+        if let Err(error) = saved {
             self.jump = jump;
             return Err(error);
         }
@@ -174,14 +198,24 @@ impl Duty {
             return Ok(());
         }
         self.save_clock()?;
+        self.sign_log()?;
         let used = self.directory.take_uses();
+        let refused = self.shared.refusals.take();
         let skew = millis(self.settings.policy.clock_skew);
         let limit = Moment { wall: UnixTime::from_millis(now.wall.millis().saturating_sub(skew)), ..now };
         let swept = self.store.write(|db| {
             clients::save_last_used(db, &used)?;
+            refused.entries(reading.wall).iter().try_for_each(|entry| audit::append(db, entry))?;
             changes::prune(db)?;
             revocations::sweep(db, limit)
-        })?;
+        });
+        let swept = match swept {
+            Ok(swept) => swept,
+            Err(error) => {
+                self.shared.refusals.put_back(refused);
+                return Err(error.into());
+            }
+        };
         if swept > 0 {
             self.directory.forget_swept(&self.store)?;
         }
@@ -197,23 +231,53 @@ impl Duty {
         })
     }
 
-    fn rotate(&mut self) -> Result<(), RotationError> {
+    /// Signs how far the audit log has come, and forgets what is old, once an hour.
+    fn sign_log(&mut self) -> Result<(), RotationError> {
+        let now = self.now();
+        if now.attested.millis_since(self.signed.attested) < SIGN_EVERY {
+            return Ok(());
+        }
+        self.signed = now;
+        let (key, keep) = (self.minters.default.key(), self.settings.audit_keep);
+        Ok(self.store.write(|db| heads::prune_and_sign(db, key, now, keep))?)
+    }
+
+    /// Repeats in the log of the process what the audit log tells, whichever process wrote it.
+    fn tell_log(&mut self) -> Result<(), RotationError> {
+        let mut told = self.told;
+        let read = self.store.read(|db| {
+            if audit::newest(db)? > told {
+                audit::for_each(db, told, |entry| {
+                    tracing::info!(target: "audit", "audit {}", entry.line);
+                    told = entry.seq;
+                    true
+                })?;
+            }
+            Ok(())
+        });
+        self.told = told;
+        Ok(read?)
+    }
+
+    fn rotate(&mut self, origin: &Origin) -> Result<(), RotationError> {
         self.look_at_clock();
-        self.ask_for_rotation(None, None)?;
+        let entry = Entry::new(self.now().wall, origin, Action::KeyRotationAsk);
+        self.ask_for_rotation(None, |db| Ok(audit::append(db, &entry)?))?;
         self.tick()
     }
 
+    /// Remembers that a rotation was asked for; `also` joins the same transaction.
     fn ask_for_rotation(
         &mut self,
         algorithm: Option<Algorithm>,
-        request: Option<i64>,
+        also: impl FnOnce(&Connection) -> Result<(), RotationError>,
     ) -> Result<(), RotationError> {
         let concerned = |ring: &Ring| algorithm.is_none_or(|algorithm| ring.algorithm() == algorithm);
         self.change(|rings, now, db| {
             for ring in rings.iter_mut().filter(|ring| concerned(ring)) {
                 ring.rotation_asked = ring.rotation_asked.or(Some(now.wall));
             }
-            request.map_or(Ok(()), |id| keys::answer(db, id))?;
+            also(db)?;
             Ok(Vec::new())
         })?;
         for ring in self.rings.iter().filter(|ring| concerned(ring)) {
@@ -229,7 +293,9 @@ impl Duty {
     pub(super) fn answer_requests(&mut self) -> Result<(), RotationError> {
         for (id, request) in self.store.read(keys::requests)? {
             match request {
-                KeyRequest::Rotate(algorithm) => self.ask_for_rotation(algorithm, Some(id))?,
+                KeyRequest::Rotate(algorithm) => {
+                    self.ask_for_rotation(algorithm, |db| Ok(keys::answer(db, id)?))?;
+                }
                 KeyRequest::Revoke(kid) => self.revoke(&kid, id)?,
             }
         }
@@ -240,12 +306,16 @@ impl Duty {
         let algorithm = self.rings.holding(kid).map_or(DEFAULT, |keys| keys.algorithm());
         let fresh = Fresh::make(&self.master, algorithm)?;
         let settings = self.settings.clone();
+        let signing = self.signing(algorithm).map(str::to_owned);
         let revoked = self.change(|rings, now, db| {
             keys::answer(db, request)?;
             let longest = keyring_file::longest_lifetime(db, &settings)?;
             let keys = rings.holding(kid).ok_or_else(|| RevokeError::Unknown(kid.clone()))?;
             keys.revoke(kid, now, Some(fresh.key.clone()), longest)?;
             let used = keys.get(&fresh.key.kid).is_some();
+            let active = keys.active().map(|key| key.kid.to_string());
+            let entry = Entry::new(now.wall, &Origin::of("request"), Action::KeyRevoke).about(kid.as_str());
+            audit::append(db, &entry.with("alg", algorithm.name()).changing("signing", signing, active))?;
             Ok(if used { vec![fresh.sealed] } else { Vec::new() })
         });
         match revoked {
@@ -304,10 +374,11 @@ impl Duty {
         let longest = self.store.read(|db| keyring_file::longest_lifetime(db, &settings))?;
         let (ring, fresh) = keyring_file::new_ring(&self.master, algorithm, self.now(), longest, earlier)?;
         let known = ring.known;
-        self.change(|rings, _, _| {
+        self.change(|rings, now, db| {
             if rings.get(algorithm).is_some() {
                 return Ok(Vec::new());
             }
+            keyring_file::tell_founding(db, &ring, now.wall)?;
             rings.add(ring);
             Ok(fresh)
         })?;
@@ -341,6 +412,7 @@ impl Duty {
                 return Ok(());
             };
             let settings = self.settings.clone();
+            let signing = self.signing(algorithm).map(str::to_owned);
             let fresh = match step {
                 Transition::AddStandby | Transition::Promote => Some(Fresh::make(&self.master, algorithm)?),
                 Transition::ConfirmServed | Transition::Delete(_) => None,
@@ -348,9 +420,27 @@ impl Duty {
             self.change(|rings, now, db| {
                 let longest = keyring_file::longest_lifetime(db, &settings)?;
                 let Some(ring) = rings.get_mut(algorithm) else { return Ok(Vec::new()) };
+                let actor = if ring.rotation_asked.is_some() { "request" } else { "timer" };
                 ring.keys.apply(&step, now, fresh.as_ref().map(|fresh| fresh.key.clone()), longest);
                 if step == Transition::Promote {
                     ring.rotation_asked = None;
+                }
+                let made = fresh.as_ref().map(|fresh| fresh.key.kid.to_string());
+                let entry = |actor, action| Entry::new(now.wall, &Origin::of(actor), action);
+                let entry = match &step {
+                    Transition::ConfirmServed => None,
+                    Transition::AddStandby => {
+                        Some(entry(SERVER, Action::KeyStandby).about(made.unwrap_or_default()))
+                    }
+                    Transition::Promote => {
+                        let active = ring.keys.active().map(|key| key.kid.to_string()).unwrap_or_default();
+                        let entry = entry(actor, Action::KeyRotate).about(&*active);
+                        Some(entry.changing("signing", signing, active).with("standby", made))
+                    }
+                    Transition::Delete(kid) => Some(entry("timer", Action::KeyDelete).about(kid.as_str())),
+                };
+                if let Some(entry) = entry {
+                    audit::append(db, &entry.with("alg", algorithm.name()))?;
                 }
                 Ok(fresh.map(|fresh| fresh.sealed).into_iter().collect())
             })?;
@@ -388,7 +478,30 @@ impl Duty {
         Ok(())
     }
 
+    /// Takes over a master key that was rotated, if it can be read.
+    fn follow_master(&mut self, check: &[u8]) {
+        if self.master.passes(check) {
+            return;
+        }
+        match (self.find_master)(check) {
+            Some(master) => {
+                self.master = master;
+                self.master_missing = false;
+                // What was sealed under the old one may still be in the log.
+                self.clear_log = true;
+                tracing::info!("the master key was rotated; the new one is in use");
+            }
+            None if std::mem::replace(&mut self.master_missing, true) => {}
+            None => tracing::error!(
+                "the master key was rotated, and the new one is not where this server reads it: give it to the server and restart it. Until then tokens are issued, and signing keys stay as they are"
+            ),
+        }
+    }
+
     fn reread(&mut self) -> Result<(), RotationError> {
+        if let Some(issuer) = self.store.read(keys::issuer)? {
+            self.follow_master(&issuer.master_check);
+        }
         let (rings, minters) = keyring_file::read(&self.store, &self.master, Some(&self.minters))?;
         let stored_audiences = self.store.read(audiences::all)?;
         self.unknown = false;
@@ -444,11 +557,17 @@ impl Duty {
 
     fn close(&mut self) {
         self.look_at_clock();
-        let used = self.directory.take_uses();
-        let saved =
-            self.save_clock().and_then(|()| Ok(self.store.write(|db| clients::save_last_used(db, &used))?));
-        if let Err(error) = saved {
-            tracing::error!(%error, "the last use of secrets could not be saved");
+        let (used, refused, now) = (self.directory.take_uses(), self.shared.refusals.take(), self.now());
+        let saved = self.save_clock().and_then(|()| {
+            self.store.write(|db| {
+                clients::save_last_used(db, &used)?;
+                refused.entries(now.wall).iter().try_for_each(|entry| audit::append(db, entry))?;
+                audit::append(db, &Entry::new(now.wall, &Origin::of(SERVER), Action::ServerStop))?;
+                Ok(heads::sign(db, self.minters.default.key(), now)?)
+            })
+        });
+        if let Err(error) = saved.and_then(|()| self.tell_log()) {
+            tracing::error!(%error, "the last use of secrets, and the end of this run, could not be saved");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use m2mint::clock::{Clock, ManualClock};
 use m2mint::config::{self, Sources};
 use m2mint::listeners::Listeners;
+use m2mint::model::audit::Origin;
 use m2mint::rotation::keeper::Keeper;
 use m2mint::server::Server as Inner;
 use m2mint::startup::{self, StartError};
@@ -129,7 +130,7 @@ impl Server {
     /// Asks for a rotation.
     #[track_caller]
     pub fn rotate(&self) {
-        block_on(self.keeper().rotate()).unwrap();
+        block_on(self.keeper().rotate(Origin::of("test"))).unwrap();
     }
 
     /// Lets time pass, and does what becomes due.

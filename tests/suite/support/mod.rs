@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod in_process;
+pub mod memory;
 pub mod process;
 pub mod token;
 
