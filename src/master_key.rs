@@ -97,7 +97,7 @@ pub fn open(source: &MasterKeySource, database: &Path, check: &[u8]) -> Result<M
 pub fn find(source: &MasterKeySource, check: &[u8]) -> Option<MasterKey> {
     let place = Place::of(source)?;
     // The new one may take the name of the old one between two looks.
-    [&place.path, &place.new(), &place.path]
+    [&place.path, &place.successor(), &place.path]
         .into_iter()
         .filter_map(|path| read_file(path, false).ok().flatten())
         .find(|key| key.passes(check))
@@ -150,7 +150,7 @@ impl Place {
         &self.path
     }
 
-    fn new(&self) -> PathBuf {
+    fn successor(&self) -> PathBuf {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".new");
         name.into()
@@ -182,7 +182,7 @@ impl LockedPlace {
     /// # Errors
     /// [`MasterKeyError`]
     pub fn finish(&self, check: &[u8]) -> Result<Option<MasterKey>, MasterKeyError> {
-        let key = read_file(&self.place.new(), false)?.filter(|key| key.passes(check));
+        let key = read_file(&self.place.successor(), false)?.filter(|key| key.passes(check));
         if key.is_some() {
             self.put_in_place()?;
             tracing::warn!("the rotation of the master key was interrupted, and is finished now");
@@ -195,7 +195,7 @@ impl LockedPlace {
     /// # Errors
     /// [`MasterKeyError::Unusable`]
     pub fn prepare(&self, key: &MasterKey) -> Result<(), MasterKeyError> {
-        let new = self.place.new();
+        let new = self.place.successor();
         let prepared = remove(&new).and_then(|()| write_private(&new, &key.to_text()));
         // A server that runs as another user has to be able to read it as it could the old one.
         let owned = prepared.and_then(|()| {
@@ -215,14 +215,15 @@ impl LockedPlace {
     /// # Errors
     /// [`MasterKeyError::Unusable`]
     pub fn put_in_place(&self) -> Result<(), MasterKeyError> {
-        let moved = fs::rename(self.place.new(), &self.place.path).and_then(|()| self.folder.sync_all());
+        let moved =
+            fs::rename(self.place.successor(), &self.place.path).and_then(|()| self.folder.sync_all());
         moved.map_err(|error| MasterKeyError::unusable(&self.place.path, error))
     }
 
     /// Forgets a new key under which nothing is sealed.
     pub fn give_up(&self) {
         // What stays opens nothing, and the next rotation writes over it.
-        let _ = remove(&self.place.new());
+        let _ = remove(&self.place.successor());
     }
 }
 

@@ -225,11 +225,12 @@ pub(crate) fn rsa_verifies(modulus: &[u8], exponent: &[u8], message: &[u8], sign
 /// AES-256-GCM. Answers nonce, ciphertext and tag as one string of bytes.
 pub(crate) fn aead_seal(key: &[u8; 32], context: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let nonce = random::<12>()?;
-    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| CryptoError::MalformedKey)?;
-    let mut buffer = plaintext.to_vec();
-    LessSafeKey::new(key)
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut buffer)
-        .map_err(|_| CryptoError::Unsealable)?;
+    // With room for the tag: a buffer that moves to grow would leave the plaintext behind.
+    let mut buffer = Zeroizing::new(Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len()));
+    buffer.extend_from_slice(plaintext);
+    let sealed = seal_in_place(key, nonce, context, &mut buffer);
+    scrub_stack();
+    sealed?;
     Ok([&nonce[..], &buffer].concat())
 }
 
@@ -240,20 +241,48 @@ pub(crate) fn aead_open(
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
     let (nonce, ciphertext) = sealed.split_first_chunk::<12>().ok_or(CryptoError::Unsealable)?;
-    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| CryptoError::MalformedKey)?;
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
-    let length = LessSafeKey::new(key)
-        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context), &mut buffer)
-        .map_err(|_| CryptoError::Unsealable)?
-        .len();
-    buffer.truncate(length);
+    let length = open_in_place(key, *nonce, context, &mut buffer);
+    scrub_stack();
+    buffer.truncate(length?);
     Ok(buffer)
 }
 
+/// In a frame of its own, which the caller scrubs: the backend does not wipe the keys that it expands, and an expanded
+/// AES key begins with the key itself.
+#[inline(never)]
+fn seal_in_place(
+    key: &[u8; 32],
+    nonce: [u8; 12],
+    context: &[u8],
+    buffer: &mut Vec<u8>,
+) -> Result<(), CryptoError> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| CryptoError::MalformedKey)?;
+    LessSafeKey::new(key)
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), buffer)
+        .map_err(|_| CryptoError::Unsealable)
+}
+
+/// The same; answers the length of what was sealed.
+#[inline(never)]
+fn open_in_place(
+    key: &[u8; 32],
+    nonce: [u8; 12],
+    context: &[u8],
+    buffer: &mut [u8],
+) -> Result<usize, CryptoError> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| CryptoError::MalformedKey)?;
+    LessSafeKey::new(key)
+        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(context), buffer)
+        .map(|opened| opened.len())
+        .map_err(|_| CryptoError::Unsealable)
+}
+
 /// Overwrites the part of the stack that a key operation has just used: expanding a seed leaves copies there.
+/// Generous: what is not optimised takes much more of it.
 #[inline(never)]
 pub(crate) fn scrub_stack() {
-    let mut used = [0xA5_u8; 16 * 1024];
+    let mut used = [0xA5_u8; 48 * 1024];
     used.zeroize();
     std::hint::black_box(&used);
 }

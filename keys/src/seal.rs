@@ -16,7 +16,9 @@ use crate::signing_key::Seed;
 const VERSION: u8 = 1;
 
 /// The key that seals all others. Wiped when dropped, never printed.
-pub struct MasterKey(Zeroizing<[u8; 32]>);
+///
+/// Boxed so that moving it never leaves a copy behind.
+pub struct MasterKey(Box<Zeroizing<[u8; 32]>>);
 
 /// The text is not a master key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +31,9 @@ impl MasterKey {
     /// # Errors
     /// [`CryptoError::NoRandomness`] when the operating system gives no random bytes.
     pub fn generate() -> Result<Self, CryptoError> {
-        Ok(Self(Zeroizing::new(crypto::random()?)))
+        let key = Self::random();
+        crypto::scrub_stack();
+        key
     }
 
     /// Reads 32 bytes written as base64 (either alphabet, padded or not) or as hexadecimal digits.
@@ -44,15 +48,26 @@ impl MasterKey {
                 .find_map(|engine| engine.decode(text).ok())
                 .map(Zeroizing::new)
         });
-        let key: [u8; 32] =
-            bytes.ok_or(MalformedMasterKey)?.as_slice().try_into().map_err(|_| MalformedMasterKey)?;
-        Ok(Self(Zeroizing::new(key)))
+        let bytes = bytes.ok_or(MalformedMasterKey)?;
+        Ok(Self::boxed(bytes.as_slice().try_into().map_err(|_| MalformedMasterKey)?))
+    }
+
+    /// In a frame of its own, which the caller scrubs.
+    #[inline(never)]
+    fn random() -> Result<Self, CryptoError> {
+        Ok(Self::boxed(&Zeroizing::new(crypto::random()?)))
+    }
+
+    fn boxed(bytes: &[u8; 32]) -> Self {
+        let mut key = Box::new(Zeroizing::new([0; 32]));
+        key.copy_from_slice(bytes);
+        Self(key)
     }
 
     /// The text that [`MasterKey::parse`] reads, for the file that keeps it.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(URL_SAFE_NO_PAD.encode(*self.0))
+        Zeroizing::new(URL_SAFE_NO_PAD.encode(&self.0[..]))
     }
 
     /// Seals the seed of the key `kid`.

@@ -1,6 +1,9 @@
 //! `m2mint serve`
 
+use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use zeroize::Zeroizing;
 
 use crate::cli::Settings;
 use crate::clock::Clock;
@@ -25,6 +29,9 @@ use crate::systemd;
 
 /// How often the status line is brought up to date.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Room for the greeting, in bytes; paths may be long.
+const LONGEST_GREETING: usize = 32 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -73,7 +80,7 @@ async fn serve(sources: &Sources) -> Result<(), Error> {
     let new_admin_key = open.new_admin_key;
     let open = startup::Open { new_admin_key: None, ..open };
     let server = Server::start(&loaded.config, Clock::system(), open, listeners)?;
-    announce(&loaded, &server, new_admin_key.as_ref())?;
+    announce(&loaded, &server, new_admin_key)?;
     systemd::ready();
     supervise(sources, &mut loaded, &server, &filter, &mut signals).await;
     systemd::stopping();
@@ -168,7 +175,7 @@ fn log_filter(directives: &str) -> EnvFilter {
 }
 
 /// Says where the server listens, and, the first time, how to go on.
-fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<&AdminKey>) -> Result<(), Error> {
+fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<AdminKey>) -> Result<(), Error> {
     let config = &loaded.config;
     let listeners = server.listeners();
     let issuer = server.state().issuer.settings().issuer.clone();
@@ -178,33 +185,37 @@ fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<&AdminKey>) 
             path.display().to_string()
         }
     };
-    let mut text = format!(
+    // Wiped, and of a length that it never outgrows: the admin key is in it.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST_GREETING));
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
         "m2mint {} listens on {listeners}\n  database    {}\n  master key  {master_key}\n  issuer      {issuer}\n",
         env!("CARGO_PKG_VERSION"),
         config.database.display(),
     );
     if let Some(key) = new_admin_key {
-        let in_use = if systemd::output_is_journal() {
-            let path = PathBuf::from(format!("{}.admin_key", config.database.display()));
-            master_key::write_private(&path, key.expose())?;
-            text += &format!("  admin key   in {} (move it to a safe place)\n", path.display());
-            format!("$(cat {})", path.display())
+        let file = PathBuf::from(format!("{}.admin_key", config.database.display()));
+        let in_file = systemd::output_is_journal();
+        let shown = format!("$(cat {})", file.display());
+        let in_use = if in_file { &shown } else { key.expose() };
+        let _ = if in_file {
+            master_key::write_private(&file, key.expose())?;
+            writeln!(text, "  admin key   in {} (move it to a safe place)", file.display())
         } else {
-            text += &format!(
-                "  admin key   {}\n\nThe admin key is shown this once: keep it in a safe place.\n",
-                key.expose()
-            );
-            key.expose().to_owned()
+            let keep = "The admin key is shown this once: keep it in a safe place.";
+            writeln!(text, "  admin key   {in_use}\n\n{keep}")
         };
         let url = listeners.sockets.first().map(ToString::to_string).filter(|url| url.starts_with("http"));
         let url = url.unwrap_or_else(|| "http://localhost".into());
-        text += &format!(
+        let _ = writeln!(
+            text,
             "Create a client with it:\n\n  curl {url}/recipe/oauth/clients -H \"api-key: {in_use}\" \\\n    -H 'content-type: application/json' \\\n    \
-             -d '{{\"clientName\": \"Task Service\", \"scope\": \"event.view event.create\", \"audience\": [\"event\"]}}'\n"
+             -d '{{\"clientName\": \"Task Service\", \"scope\": \"event.view event.create\", \"audience\": [\"event\"]}}'"
         );
     }
-    // Nobody may be reading.
-    let mut output = std::io::stdout().lock();
-    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    // Past the buffer of standard output, where it would stay. Nobody may be reading.
+    let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let _ = output.and_then(|mut output| output.write_all(text.as_bytes()));
     Ok(())
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::live_rotation::QUICK;
 use crate::support::http::{basic, call, form};
-use crate::support::memory::contains;
+use crate::support::memory::{contains, memory_of};
 use crate::support::process::command;
 use crate::support::{Answer, Process};
 
@@ -191,4 +191,61 @@ fn no_secret_is_in_a_file_nor_in_the_log_nor_in_what_the_system_tells_of_the_pro
     assert_eq!(found(&secrets, log.as_bytes()), Vec::<&str>::new(), "the log");
     let listed = server.verb(&["audit", "--json"]) + &server.verb(&["audit"]);
     assert_eq!(found(&secrets, listed.as_bytes()), Vec::<&str>::new(), "what the audit log prints");
+}
+
+#[test]
+fn what_has_had_its_day_is_not_in_memory_either() {
+    let made = Made::start();
+    let server = &made.server;
+    let text = std::fs::read_to_string(server.path("m2mint.db.key")).unwrap();
+    let old = Secret::bytes("old master key", &URL_SAFE_NO_PAD.decode(text.trim()).unwrap());
+    let admin_key = Secret::text("admin key", &made.admin_key);
+    let memory = memory_of(server);
+    assert_eq!(found(&old, &memory), ["old master key"], "the search works: this one is in use");
+    assert_eq!(found(&admin_key, &memory), Vec::<&str>::new());
+    server.verb(&["master-key", "rotate", "--yes"]);
+    server
+        .wait_until("the new key is in use", || server.log.lock().contains("rotated; the new one is in use"));
+    assert_eq!(found(&old, &memory_of(server)), Vec::<&str>::new());
+}
+
+#[test]
+fn nobody_but_root_looks_into_the_process_and_it_leaves_no_core() {
+    let server = Process::start();
+    let pid = server.pid().as_raw_nonzero().to_string();
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["bytes", "0", "0"], "{core}");
+    // Where nothing limits it, its memory is kept out of swap.
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap().trim() != "0 kB";
+    let unlimited =
+        limits.lines().any(|line| line.starts_with("Max locked memory") && line.contains("unlimited"));
+    assert_eq!(locked, unlimited, "{status}");
+    // What belongs to a process that must not be dumped belongs to root, whoever runs it.
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let as_nobody = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]).args(arguments);
+        command.current_dir(directory.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command
+    };
+    // A copy: nobody may not get at the build.
+    let program = directory.path().join("m2mint");
+    std::fs::copy(env!("CARGO_BIN_EXE_m2mint"), &program).unwrap();
+    let mut theirs = as_nobody(program.to_str().unwrap(), &[]);
+    theirs.env("M2MINT_LISTEN", "127.0.0.1:0").env("M2MINT_API_KEY", crate::support::ADMIN_KEY);
+    let theirs = Process::spawn(Arc::new(tempfile::tempdir().unwrap()), theirs);
+    let pid = theirs.pid().as_raw_nonzero().to_string();
+    for name in ["environ", "mem", "maps"] {
+        let read = as_nobody("head", &["-c", "1", &format!("/proc/{pid}/{name}")]).output().unwrap();
+        let error = String::from_utf8(read.stderr).unwrap();
+        assert!(!read.status.success() && error.contains("Permission denied"), "{name}: {error}");
+    }
+    let own = as_nobody("head", &["-c", "1", "/proc/self/environ"]).output().unwrap();
+    assert!(own.status.success(), "it can look into what is its own");
 }
