@@ -10,6 +10,7 @@ use m2mint_keys::jwk::Kid;
 use m2mint_keys::seal::MasterKey;
 use rusqlite::Connection;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::live_rotation::QUICK;
 use crate::support::Process;
@@ -211,6 +212,7 @@ fn a_key_from_the_environment_is_replaced_by_one_in_a_file() {
     // Until it is restarted it issues tokens, and makes no key that nobody could open.
     server.wait_until("it says so", || server.log.lock().contains("give it to the server and restart it"));
     server.token(&client);
+    server.admin("PUT", "/recipe/oauth/audiences", &json!({"audience": "billing", "alg": "ES256"}));
     server.signal(Signal::USR1);
     server.wait_until("it cannot", || server.log.lock().contains("cannot be kept up to date"));
     assert_eq!(opened_by(directory.path(), &MasterKey::parse(&new).unwrap()), Some(2));
@@ -218,9 +220,9 @@ fn a_key_from_the_environment_is_replaced_by_one_in_a_file() {
     server.stop();
     let server = Process::again(Arc::clone(&directory), &with_key(&new));
     server.token(&client);
-    // The rotation that was asked for comes now.
+    // The rotation that was asked for comes now, and so do the keys for the audience.
     server.wait_until("rotated", || server.verb(&["keys"]).contains("retired"));
-    assert_eq!(opened_by(directory.path(), &MasterKey::parse(&new).unwrap()), Some(2));
+    assert_eq!(opened_by(directory.path(), &MasterKey::parse(&new).unwrap()), Some(4));
 }
 
 #[test]
