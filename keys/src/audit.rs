@@ -218,4 +218,18 @@ mod tests {
             assert_eq!(Head::verify(&minted.unwrap(), |_| Some(public)), Err(HeadError::Malformed));
         }
     }
+
+    #[test]
+    fn what_was_signed_as_something_else_is_no_head_whatever_it_says() {
+        let (key, _) = SigningKey::generate(Algorithm::EdDsa).unwrap();
+        let text = head().sign(&key).unwrap();
+        let payload = text.split('.').nth(1).unwrap();
+        for (typ, good) in [(TYP, true), ("at+jwt", false), ("JWT", false), ("M2MINT-AUDIT+JWS", false)] {
+            let header = format!(r#"{{"alg":"EdDSA","typ":"{typ}","kid":"{}"}}"#, key.kid());
+            let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header));
+            let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).unwrap());
+            let verified = Head::verify(&format!("{signed}.{signature}"), |_| Some(key.public().clone()));
+            assert_eq!(verified.is_ok(), good, "{typ}");
+        }
+    }
 }
