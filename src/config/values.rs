@@ -24,6 +24,8 @@ const LONGEST_API_KEY: usize = 512;
 const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 const LARGEST_SKEW: Duration = Duration::from_secs(3600);
 
+const SHORTEST_AUDIT: Duration = Duration::from_secs(86_400);
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Reads every value. Where one is wrong, its default stands in so that the others can be checked too.
@@ -57,6 +59,9 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let rotation = Policy { every, propagation, clock_skew };
     let audiences = reader.audiences();
     let audit_keep = reader.span("audit.keep", 24 * 400 * HOUR);
+    if audit_keep < SHORTEST_AUDIT {
+        reader.problem("audit.keep", "what was done has to be kept for at least 1d");
+    }
     let rules = Rules(reader.listed("forward_auth.rules", Rule::parse));
     reader.check_times(lifetime, max_lifetime, &rotation);
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();

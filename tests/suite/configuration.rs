@@ -146,3 +146,10 @@ fn usage_errors_exit_with_2() {
         assert_eq!(run(directory.path(), &[], arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn what_was_done_is_kept_for_a_day_at_least() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |keep: &str| run(directory.path(), &[], &["config", "check", "--set", keep]).status.success();
+    assert!(check("audit.keep=1d") && !check("audit.keep=23h"));
+}
