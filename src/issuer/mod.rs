@@ -20,8 +20,8 @@ use serde_json::{Map, Value};
 use crate::clock::Clock;
 use crate::directory::{Directory, IssuingClient};
 use crate::issuer::authentication::Authenticator;
-use crate::model::Scope;
 use crate::model::names::MAX_SCOPES;
+use crate::model::{InvalidName, Scope};
 use crate::rotation::keeper::Keeper;
 
 /// How long a request waits for a clock that has jumped to be written down.
@@ -218,12 +218,14 @@ fn scopes<'a>(
     }
     let mut scopes = Vec::with_capacity(asked.len());
     for &scope in asked {
+        // A wildcard says how a scope begins; what a scope is, the grammar says. Only what follows it is repeated.
+        Scope::check(scope).map_err(|error| Refusal::InvalidScope(match error {
+            InvalidName::TooLong(..) => error.to_string(),
+            _ => "scopes are separated by single spaces and hold visible ASCII without quotes and backslashes".into(),
+        }))?;
         if !client.grants.allows_scope(scope, audience) {
-            // Only what follows the grammar is repeated in the answer.
-            return Err(Refusal::InvalidScope(match Scope::parse(scope) {
-                Ok(scope) => format!("this client may not ask for the scope {scope} at {audience}"),
-                Err(_) => "scopes are separated by single spaces and hold visible ASCII without quotes and backslashes".into(),
-            }));
+            let reason = format!("this client may not ask for the scope {scope} at {audience}");
+            return Err(Refusal::InvalidScope(reason));
         }
         if !scopes.contains(&scope) {
             scopes.push(scope);

@@ -57,8 +57,16 @@ macro_rules! name_type {
             /// # Errors
             /// [`InvalidName`], saying what is wrong with it.
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
-                check($what, text, $longest, $allowed)?;
+                Self::check(text)?;
                 Ok(Self(text.into()))
+            }
+
+            /// Whether a text is such a name.
+            ///
+            /// # Errors
+            /// [`InvalidName`], saying what is wrong with it.
+            pub fn check(text: &str) -> Result<(), InvalidName> {
+                check($what, text, $longest, $allowed)
             }
 
             /// The name as text.

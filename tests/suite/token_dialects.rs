@@ -230,3 +230,47 @@ fn unknown_parameters_are_ignored() {
         assert_eq!(answer.json()[dialect.name("expires_in")], 3600, "{dialect:?}: {answer:?}");
     }
 }
+
+#[test]
+fn a_wildcard_grants_no_text_that_is_not_one_scope() {
+    let server = Server::start();
+    let client = server.client(&json!({"scope": "event.*", "audience": ["event"]}));
+    let long = format!("event.{}", "x".repeat(195));
+    let wrong = [
+        "event.x file.delete admin",
+        "event.a\tadmin",
+        "event.\u{a0}b",
+        "event.x\",\"a\":\"",
+        "event.a\nb",
+        "event.\\",
+        &long,
+    ];
+    for scope in wrong {
+        for dialect in [Dialect::Snake, Dialect::Camel] {
+            let credentials = [
+                ("grant_type", "client_credentials"),
+                ("client_id", &client.id),
+                ("client_secret", &client.secret),
+            ];
+            let mut body: serde_json::Map<_, _> = credentials
+                .into_iter()
+                .map(|(name, value)| (dialect.name(name).to_owned(), json!(value)))
+                .collect();
+            body.insert("scope".into(), json!([scope]));
+            let answer = post_json(&server.token_url(), &Value::Object(body));
+            assert_eq!(
+                (answer.status, &answer.json()["error"]),
+                (400, &json!("invalid_scope")),
+                "{scope:?}: {answer:?}"
+            );
+        }
+        if !scope.contains(' ') {
+            let answer = Dialect::Form.token(&server, &client, &[("scope", scope)]);
+            assert_eq!(
+                (answer.status, &answer.json()["error"]),
+                (400, &json!("invalid_scope")),
+                "{scope:?}: {answer:?}"
+            );
+        }
+    }
+}
