@@ -22,6 +22,10 @@ thread_local! {
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let text = text.replace(SECRET, "");
+    // A line with a mistake in it, which a message could show.
+    if let Err(problems) = FILE.with(|file| load(file, &format!("api_key = \"{SECRET}{text}"))) {
+        assert!(!problems.to_string().contains(SECRET), "{problems}");
+    }
     let loaded = FILE.with(|file| load(file, &format!("api_key = \"{SECRET}\"\n{text}")));
     let loaded = match loaded {
         Ok(loaded) => loaded,
