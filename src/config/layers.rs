@@ -190,6 +190,9 @@ fn read_audiences(
             problems.add(&name, None, origin, "a table is expected here, with alg = \"ES256\" in it");
             continue;
         };
+        if settings.is_empty() {
+            problems.add(&name, None, origin, "nothing is said about it: write alg = \"ES256\" under it");
+        }
         for (setting, value) in settings {
             match (setting.as_str(), value.into_string()) {
                 ("alg", Ok(alg)) => given.push(format!("{audience} {alg}")),

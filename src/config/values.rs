@@ -244,8 +244,9 @@ impl Reader<'_> {
             return Vec::new();
         };
         // A variable and a flag hold one text: there, semicolons stand between its parts.
-        let texts =
-            texts.iter().flat_map(|text| text.split(';')).map(str::trim).filter(|text| !text.is_empty());
+        let texts = texts.iter().flat_map(|text| text.split(';')).map(str::trim);
+        // As `config show` writes an empty list.
+        let texts = texts.filter(|text| !text.is_empty() && *text != "none");
         let mut values = Vec::new();
         for (at, text) in texts.enumerate() {
             match parse(text) {

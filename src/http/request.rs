@@ -149,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_written_as_it_was_read() {
+        for text in [r#"{"a":4444444444444444444444444444477776}"#, r#"{"a":122.416294033786585}"#] {
+            let read = lenient_object(text.as_bytes()).unwrap();
+            let written = Value::Object(read.clone()).to_string();
+            assert_eq!(lenient_object(written.as_bytes()).unwrap(), read, "{text}");
+        }
+    }
+
+    #[test]
     fn rfc6749_2_3_1_basic_is_form_decoded_after_base64() {
         let header = format!("Basic {}", STANDARD.encode("a%3Ab:c+d%25"));
         let Authorization::Basic(id, secret) = Authorization::parse(&header) else { panic!("{header}") };

@@ -46,7 +46,10 @@ impl Spelling {
     }
 
     /// The spelling of a request; one spelling a request.
-    fn of(parameters: &Parameters<'_>) -> Result<Self, OAuthError> {
+    ///
+    /// # Errors
+    /// `invalid_request` when names are spelled in two ways.
+    pub fn of(parameters: &Parameters<'_>) -> Result<Self, OAuthError> {
         let used = |spelling: Self| {
             let names = [spelling.grant_type(), spelling.client_id(), spelling.client_secret()];
             names.into_iter().any(|name| parameters.has(name))
@@ -208,7 +211,10 @@ pub async fn authenticate<'a>(
 }
 
 /// The one audience, by either of its names (RFC 8707 calls it `resource`).
-fn audience<'a>(parameters: &'a Parameters<'_>) -> Result<Option<&'a str>, OAuthError> {
+///
+/// # Errors
+/// `invalid_target` when there are two, `invalid_request` when it is no text.
+pub fn audience<'a>(parameters: &'a Parameters<'_>) -> Result<Option<&'a str>, OAuthError> {
     let mut named = parameters.texts("audience")?;
     if named.len() > 1 {
         return Err(one_audience());
@@ -228,7 +234,10 @@ fn one_audience() -> OAuthError {
 }
 
 /// Scopes as one text, or as an array. An empty array asks for none.
-fn scopes<'a>(parameters: &'a Parameters<'_>) -> Result<Option<Vec<&'a str>>, OAuthError> {
+///
+/// # Errors
+/// `invalid_request` when they are something else.
+pub fn scopes<'a>(parameters: &'a Parameters<'_>) -> Result<Option<Vec<&'a str>>, OAuthError> {
     if parameters.is_array("scope") {
         return parameters.texts("scope").map(Some);
     }

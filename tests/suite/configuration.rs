@@ -153,3 +153,22 @@ fn what_was_done_is_kept_for_a_day_at_least() {
     let check = |keep: &str| run(directory.path(), &[], &["config", "check", "--set", keep]).status.success();
     assert!(check("audit.keep=1d") && !check("audit.keep=23h"));
 }
+
+#[test]
+fn an_audience_that_nothing_is_said_about_is_a_problem() {
+    let directory = with_file("[audiences.billing]\n");
+    let output = run(directory.path(), &[], &["config", "check"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("audiences.billing (from m2mint.toml): nothing is said"));
+}
+
+#[test]
+fn a_list_is_emptied_by_the_word_that_stands_for_an_empty_one() {
+    let directory = with_file("[forward_auth]\nrules = [\"GET a/b -> event\"]\n");
+    let shown = |environment: &[(&str, &str)]| {
+        let output = run(directory.path(), environment, &["config", "show"]);
+        text(&output.stdout).lines().find(|line| line.starts_with("forward_auth.rules")).unwrap().to_owned()
+    };
+    assert!(shown(&[]).contains("GET a/b -> event"));
+    assert!(shown(&[("M2MINT_FORWARD_AUTH__RULES", "none")]).contains("none"));
+}
