@@ -53,6 +53,9 @@ pub enum AdministrationError {
     /// Tokens would not live at all.
     #[error("a token must live for at least 1s")]
     LifetimeTooShort,
+    /// A secret would never be accepted.
+    #[error("a secret must be good for at least 1s")]
+    SecretExpired,
     /// Another rule, in words.
     #[error("{0}")]
     Other(String),
@@ -174,7 +177,7 @@ pub fn remove_client(
     origin: &Origin,
 ) -> std::result::Result<bool, StoreError> {
     store.write(|db| {
-        let existed = clients::remove(db, id)?;
+        let existed = clients::remove(db, id, now)?;
         if existed {
             audit::append(db, &Entry::new(now, origin, Action::ClientRemove).about(id))?;
         }
@@ -194,6 +197,9 @@ pub fn add_secret(
     expires_at: Option<UnixTime>,
     origin: &Origin,
 ) -> Result<StoredSecret> {
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(AdministrationError::SecretExpired);
+    }
     let hash = secret.hash()?;
     store.write(|db| {
         require_client(db, id)?;

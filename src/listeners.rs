@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::{Shutdown, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -146,8 +146,9 @@ pub fn let_go(mut turned_away: Vec<Box<dyn Read>>) {
     }
 }
 
-const SORRY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const SORRY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+    cache-control: no-store\r\ncontent-type: application/json\r\ncontent-length: 91\r\n\r\n\
+    {\"error\":\"temporarily_unavailable\",\"error_description\":\"the server is stopping; try again\"}";
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,8 +168,10 @@ impl fmt::Display for Listener {
 }
 
 fn open_unix(path: &Path) -> io::Result<UnixListener> {
-    // A socket file that nobody answers at was left behind by a server that was killed.
-    if UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+    // A socket that nobody answers at was left behind by a server that was killed. Whatever else is there stays.
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    {
         fs::remove_file(path)?;
     }
     let socket = UnixListener::bind(path)?;

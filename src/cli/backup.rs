@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config};
 use crate::store::{Store, schema};
@@ -10,7 +12,7 @@ use crate::store::{Store, schema};
 ///
 /// # Errors
 /// When the target exists, or the copy cannot be made.
-pub fn run(settings: &Settings, to: &Path) -> Result {
+pub fn run(settings: &Settings, to: &Path, as_json: bool) -> Result {
     let config = config::load(settings)?;
     if to.exists() {
         return Err(CliError::Refused(format!("{} exists already; name a file that does not", to.display())));
@@ -24,6 +26,9 @@ pub fn run(settings: &Settings, to: &Path) -> Result {
         return Err(error.into());
     }
     std::fs::File::open(to)?.sync_all()?;
+    if as_json {
+        return output::json(&json!({"file": to, "bytes": std::fs::metadata(to)?.len()}));
+    }
     output::line(&format!(
         "{} holds the database. Keep a copy of the master key too, in another place",
         to.display()

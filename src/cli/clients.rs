@@ -222,15 +222,16 @@ impl Fields {
         if !self.audience_scopes.is_empty() {
             let mut map = AudienceScopes::new();
             for entry in &self.audience_scopes {
-                let (audience, scopes) = entry
-                    .rsplit_once('=')
-                    .ok_or_else(|| refused(&"write AUDIENCE=SCOPES, such as event=event.*"))?;
+                let (audience, scopes) = entry.rsplit_once('=').ok_or_else(|| {
+                    CliError::Usage("--audience-scopes: write AUDIENCE=SCOPES, such as event=event.*".into())
+                })?;
                 map.insert(Audience::parse(audience).map_err(|error| refused(&error))?, patterns(scopes)?);
             }
             settings.audience_scopes = Some(map);
         }
         if let Some(lifetime) = &self.lifetime {
-            settings.token_lifetime = Some(Span::parse(lifetime).map_err(|error| refused(&error))?);
+            settings.token_lifetime =
+                Some(Span::parse(lifetime).map_err(|error| CliError::Usage(format!("--lifetime: {error}")))?);
             settings.extra.remove("clientCredentialsGrantAccessTokenLifespan");
         }
         settings.enabled = self.enabled.or(settings.enabled);

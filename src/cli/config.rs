@@ -17,7 +17,11 @@ pub enum Action {
         json: bool,
     },
     /// Check the configuration and report every problem
-    Check,
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs the verb.
@@ -25,12 +29,24 @@ pub enum Action {
 /// # Errors
 /// Every problem of the configuration.
 pub fn run(settings: &Settings, action: &Action) -> Result {
-    let loaded = config::load(&settings.sources())?;
+    let loaded = match (config::load(&settings.sources()), action) {
+        (Err(problems), Action::Check { json: true }) => {
+            let problem = |one: &config::Problem| json!({"key": one.key, "value": one.value, "from": one.origin.to_string(), "reason": one.reason});
+            output::json(
+                &json!({"good": false, "problems": problems.0.iter().map(problem).collect::<Vec<_>>()}),
+            )?;
+            return Err(problems.into());
+        }
+        (loaded, _) => loaded?,
+    };
     for warning in &loaded.warnings {
         eprintln!("m2mint: {warning}");
     }
     match action {
-        Action::Check => output::line("the configuration is good"),
+        Action::Check { json: false } => output::line("the configuration is good"),
+        Action::Check { json: true } => {
+            output::json(&json!({"good": true, "problems": [], "warnings": loaded.warnings}))?;
+        }
         Action::Show { json: true } => {
             let value = |one: &config::Shown| json!({"key": one.key, "value": one.value, "from": one.origin.to_string()});
             output::json(&loaded.shown.iter().map(value).collect())?;

@@ -149,7 +149,8 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
         Some(State::Revoked) | None => {
             let ring = view.rings.iter().find(|ring| ring.ring.algorithm() == record.public.algorithm());
             let signing = ring.and_then(RingView::signing).map(Kid::to_string).unwrap_or_default();
-            output::line(&format!("revoked: {kid}\n{signing} signs from now on"));
+            let since = if record.state() == State::Active { "signs from now on" } else { "goes on signing" };
+            output::line(&format!("revoked: {kid}\n{signing} {since}"));
         }
         Some(_) => output::line("no server is running: the key will be revoked before the next one serves"),
     }

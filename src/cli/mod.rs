@@ -95,6 +95,9 @@ enum Verb {
     Backup {
         /// The file to make
         to: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -170,7 +173,7 @@ pub fn main() -> ExitCode {
         }
         Verb::MasterKey { action } => master_key::run(settings, &action),
         Verb::Verifier { action } => verifier::run(&action),
-        Verb::Backup { to } => backup::run(settings, &to),
+        Verb::Backup { to, json } => backup::run(settings, &to, json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

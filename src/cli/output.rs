@@ -19,6 +19,9 @@ pub enum CliError {
     /// It did not work.
     #[error("{0}")]
     Failed(String),
+    /// It was asked for in a way that cannot be read.
+    #[error("{0}")]
+    Usage(String),
     /// A rule says no.
     #[error("{0}")]
     Refused(String),
@@ -30,6 +33,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Failed(_) => ExitCode::from(1),
+            Self::Usage(_) => ExitCode::from(2),
             Self::Refused(_) => ExitCode::from(3),
         }
     }

@@ -55,7 +55,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     match action {
         Action::Add { client, expires_in } => {
             let expires_in = expires_in.as_deref().map(Span::parse).transpose();
-            let expires_in = expires_in.map_err(|error| CliError::Refused(error.to_string()))?;
+            let expires_in = expires_in.map_err(|error| CliError::Usage(format!("--expires-in: {error}")))?;
             let secret = ClientSecret::generate().map_err(|error| CliError::Failed(error.to_string()))?;
             let expires_at = expires_in.map(|span| now.plus(span.0));
             let stored = administration::add_secret(&store, client, &secret, now, expires_at, &origin)?;

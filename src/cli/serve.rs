@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::Settings;
 use crate::clock::Clock;
-use crate::config::{self, Loaded, MasterKeySource, Sources};
+use crate::config::{self, Config, Loaded, MasterKeySource, Sources};
 use crate::hardening;
 use crate::listeners::{ListenError, Listeners};
 use crate::master_key;
@@ -174,6 +174,10 @@ fn log_filter(directives: &str) -> EnvFilter {
     EnvFilter::try_new(format!("actix_server=warn,{directives}")).unwrap_or_default()
 }
 
+fn admin_key_file(config: &Config) -> PathBuf {
+    PathBuf::from(format!("{}.admin_key", config.database.display()))
+}
+
 /// Says where the server listens, and, the first time, how to go on.
 fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<AdminKey>) -> Result<(), Error> {
     let config = &loaded.config;
@@ -194,8 +198,8 @@ fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<AdminKey>) -
         env!("CARGO_PKG_VERSION"),
         config.database.display(),
     );
-    if let Some(key) = new_admin_key {
-        let file = PathBuf::from(format!("{}.admin_key", config.database.display()));
+    if let Some(key) = &new_admin_key {
+        let file = admin_key_file(config);
         let in_file = systemd::output_is_journal();
         let shown = format!("$(cat {})", file.display());
         let in_use = if in_file { &shown } else { key.expose() };
@@ -206,16 +210,27 @@ fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<AdminKey>) -
             let keep = "The admin key is shown this once: keep it in a safe place.";
             writeln!(text, "  admin key   {in_use}\n\n{keep}")
         };
-        let url = listeners.sockets.first().map(ToString::to_string).filter(|url| url.starts_with("http"));
-        let url = url.unwrap_or_else(|| "http://localhost".into());
+        let url = match listeners.sockets.first().map(ToString::to_string) {
+            Some(url) if url.starts_with("http") => url,
+            Some(unix) => format!("--unix-socket {} http://localhost", unix.trim_start_matches("unix:")),
+            None => "http://localhost".into(),
+        };
         let _ = writeln!(
             text,
             "Create a client with it:\n\n  curl {url}/recipe/oauth/clients -H \"api-key: {in_use}\" \\\n    -H 'content-type: application/json' \\\n    \
              -d '{{\"clientName\": \"Task Service\", \"scope\": \"event.view event.create\", \"audience\": [\"event\"]}}'"
         );
     }
-    // Past the buffer of standard output, where it would stay. Nobody may be reading.
+    // Past the buffer of standard output, where it would stay.
     let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
-    let _ = output.and_then(|mut output| output.write_all(text.as_bytes()));
+    let printed = output.and_then(|mut output| output.write_all(text.as_bytes()));
+    // Nobody may be reading; but the admin key is shown this once, and only its hash is kept.
+    if let (Err(error), Some(key)) = (printed, new_admin_key) {
+        let file = admin_key_file(config);
+        if !file.exists() {
+            master_key::write_private(&file, key.expose())?;
+        }
+        tracing::warn!(%error, "the admin key could not be shown; it is in {} (move it to a safe place)", file.display());
+    }
     Ok(())
 }

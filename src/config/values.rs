@@ -19,6 +19,8 @@ use crate::model::rule::{Rule, Rules};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
 const MOST_WORKERS: usize = 256;
+/// First segments of paths that are no public API's.
+const TAKEN_PATHS: [&str; 4] = ["recipe", "hello", "apiversion", ".well-known"];
 const SHORTEST_API_KEY: usize = 16;
 const LONGEST_API_KEY: usize = 512;
 const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
@@ -356,11 +358,19 @@ fn parse_path(text: &str) -> Result<PathBuf, String> {
 fn parse_base_path(text: &str) -> Result<String, String> {
     let path = text.strip_suffix('/').unwrap_or(text);
     let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
-    if (path.is_empty() || path.starts_with('/')) && plain && !path.contains("//") {
-        Ok(path.to_owned())
-    } else {
-        Err("it must begin with a slash and hold letters, digits and - . _ ~ only, such as /auth".into())
+    if !(path.is_empty() || path.starts_with('/')) || !plain || path.contains("//") {
+        return Err(
+            "it must begin with a slash and hold letters, digits and - . _ ~ only, such as /auth".into()
+        );
     }
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err("clients take . and .. out of a path".into());
+    }
+    let first = path.split('/').nth(1).unwrap_or_default();
+    if TAKEN_PATHS.contains(&first) {
+        return Err(format!("/{first} is the admin API's"));
+    }
+    Ok(path.to_owned())
 }
 
 fn parse_issuer(text: &str) -> Result<String, String> {
@@ -389,6 +399,12 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 fn parse_log(text: &str) -> Result<String, String> {
+    // A single word that is no level would be taken for the name of a part of the program, and log nothing else.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[', ':']));
+    if let Some(word) = words.into_iter().find(|word| !levels.contains(&word.to_ascii_lowercase().as_str())) {
+        return Err(format!("{word:?} is no log level: write off, error, warn, info, debug or trace"));
+    }
     EnvFilter::try_new(text)
         .map(|_| text.to_owned())
         .map_err(|error| format!("not a log level or directive: {error}"))

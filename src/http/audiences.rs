@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::administration;
 use crate::http::State;
 use crate::http::admin::Admin;
-use crate::http::client_json::{date, ok, printable};
-use crate::http::clients::{answer, object, required_text};
+use crate::http::client_json::{date, ok};
+use crate::http::clients::{answer, object_of, required_text};
 use crate::http::error::{AdminError, OAuthError};
 use crate::http::request::Body;
 use crate::model::Audience;
@@ -35,7 +35,7 @@ pub async fn list(_: Admin, state: Data<State>) -> Answer {
 /// # Errors
 /// `OAUTH_ERROR` when a value is not well formed, or the configuration says something about the audience.
 pub async fn set(admin: Admin, body: Body, state: Data<State>) -> Answer {
-    let body = object(body)?;
+    let body = object_of(body, &["audience", "alg", "atOnce"])?;
     let invalid = |error: &dyn std::fmt::Display| OAuthError::invalid_request(error.to_string());
     let name = Audience::parse(required_text(&body, "audience")?).map_err(|error| invalid(&error))?;
     let alg = parse_algorithm(required_text(&body, "alg")?).map_err(|error| invalid(&error))?;
@@ -43,9 +43,6 @@ pub async fn set(admin: Admin, body: Body, state: Data<State>) -> Answer {
         None | Some(Value::Null) => false,
         Some(at_once) => at_once.as_bool().ok_or_else(|| AdminError::invalid_field("atOnce"))?,
     };
-    if let Some(unknown) = body.keys().find(|key| !["audience", "alg", "atOnce"].contains(&key.as_str())) {
-        return Err(AdminError::BadInput(format!("Field name '{}' is not known", printable(unknown))));
-    }
     let settings = state.keeper.settings();
     if settings.audiences.iter().any(|configured| configured.name == name) {
         return Err(invalid(&format!("the configuration says what tokens for {name} are signed with")).into());

@@ -73,7 +73,7 @@ impl Fields {
                     return Err(AdminError::invalid_field(name));
                 }
             } else if !MEANT.contains(&name.as_str()) && !DROPPED.contains(&name.as_str()) {
-                return Err(AdminError::BadInput(format!("Field name '{}' is not known", printable(name))));
+                return Err(AdminError::unknown_field(name));
             }
         }
         Ok(Self(object))
@@ -302,11 +302,6 @@ pub fn date(time: UnixTime) -> String {
 
 fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(" ")
-}
-
-/// A name as a text answer may repeat it.
-pub fn printable(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 /// `{"status":"OK", ..}`

@@ -81,7 +81,7 @@ pub async fn update(admin: Admin, request: HttpRequest, body: Body, state: Data<
 /// # Errors
 /// When the request cannot be read.
 pub async fn remove(admin: Admin, body: Body, state: Data<State>) -> Answer {
-    let object = object(body)?;
+    let object = object_of(body, &["clientId"])?;
     let id = required_text(&object, "clientId")?.to_owned();
     let now = state.clock.wall();
     let removed = state.change(move |store| administration::remove_client(store, &id, now, &admin.origin));
@@ -139,6 +139,18 @@ fn page_start(token: &str) -> Option<PageStart> {
     Some((created_at.parse().ok()?, id.to_owned()))
 }
 
+/// The JSON object in a body, which may have these members only.
+///
+/// # Errors
+/// What is wrong with it; a member that nobody defines is named.
+pub fn object_of(body: Body, known: &[&str]) -> Result<Map<String, Value>, AdminError> {
+    let object = object(body)?;
+    match object.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(object),
+        Some(name) => Err(AdminError::unknown_field(name)),
+    }
+}
+
 /// The JSON object in a body.
 ///
 /// # Errors
@@ -151,7 +163,15 @@ pub fn object(body: Body) -> Result<Map<String, Value>, AdminError> {
             AdminError::BadInput("the body ends too early".into())
         }
     })?;
-    lenient_object(&body).map_err(|error| AdminError::BadInput(format!("Invalid Json Input: {error}")))
+    lenient_object(&body).map_err(|error| {
+        // What stands in the body may be a secret: it is not repeated.
+        let reason = if error.is_data() && !error.to_string().contains("twice") {
+            format!("a JSON object is expected, at line {} column {}", error.line(), error.column())
+        } else {
+            error.to_string()
+        };
+        AdminError::BadInput(format!("Invalid Json Input: {reason}"))
+    })
 }
 
 /// A text that must be there.

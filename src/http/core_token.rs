@@ -8,7 +8,7 @@ use crate::administration::{self, AdministrationError};
 use crate::http::State;
 use crate::http::admin::Admin;
 use crate::http::client_json::ok;
-use crate::http::clients::{answer, object, required_text};
+use crate::http::clients::{answer, object_of, required_text};
 use crate::http::error::{AdminError, Code, OAuthError};
 use crate::http::introspect::description;
 use crate::http::parameters::Parameters;
@@ -25,7 +25,8 @@ const MALFORMED: &str = "malformed request body or authorization header";
 /// # Errors
 /// `OAUTH_ERROR` with RFC 6749 §5.2's codes.
 pub async fn issue(_: Admin, body: Body, state: Data<State>) -> Answer {
-    let body = object(body)?;
+    let known = ["iss", "inputBody", "authorizationHeader", "access_token", "id_token"];
+    let body = object_of(body, &known)?;
     let input = body
         .get("inputBody")
         .and_then(Value::as_object)
@@ -58,7 +59,7 @@ pub async fn issue(_: Admin, body: Body, state: Data<State>) -> Answer {
 /// # Errors
 /// When the request cannot be read.
 pub async fn introspect(_: Admin, body: Body, state: Data<State>) -> Answer {
-    let body = object(body)?;
+    let body = object_of(body, &["token", "scope", "token_type_hint"])?;
     let token = state.issuer.inspect(required_text(&body, "token")?);
     let scope = optional_text(&body, "scope")?.unwrap_or_default();
     // A token without one of the scopes that are asked about is not active for that purpose.
@@ -71,7 +72,8 @@ pub async fn introspect(_: Admin, body: Body, state: Data<State>) -> Answer {
 /// # Errors
 /// `OAUTH_ERROR` when the credentials are wrong, or the token belongs to another client.
 pub async fn revoke(admin: Admin, body: Body, state: Data<State>) -> Answer {
-    let body = object(body)?;
+    let known = ["token", "token_type_hint", "client_id", "client_secret", "authorizationHeader"];
+    let body = object_of(body, &known)?;
     let token = required_text(&body, "token")?;
     let authorization = authorization(&body)?;
     let given = Parameters::from_object(&body);
@@ -101,7 +103,7 @@ pub async fn revoke(admin: Admin, body: Body, state: Data<State>) -> Answer {
 /// # Errors
 /// When the request cannot be read.
 pub async fn revoke_all(admin: Admin, body: Body, state: Data<State>) -> Answer {
-    let body = object(body)?;
+    let body = object_of(body, &["client_id"])?;
     let id = required_text(&body, "client_id")?.to_owned();
     let now = state.clock.wall();
     let revoked =

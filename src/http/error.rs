@@ -234,6 +234,13 @@ impl AdminError {
         Self::BadInput(format!("Field name '{name}' is invalid in JSON input"))
     }
 
+    /// A field that nobody defines.
+    #[must_use]
+    pub fn unknown_field(name: &str) -> Self {
+        let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
+        Self::BadInput(format!("Field name '{name}' is not known"))
+    }
+
     /// What the log gets and nobody else.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {

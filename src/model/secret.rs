@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use m2mint_keys::crypto::{self, CryptoError};
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 /// The shortest secret that a caller may choose.
@@ -80,8 +80,10 @@ impl ClientSecret {
         if is_generated("m2s_", &self.0) {
             return Ok(SecretHash::Sha256(crypto::sha256(self.0.as_bytes())));
         }
-        let hash = slow_hash().hash_password(self.0.as_bytes()).map_err(|_| CryptoError::NoRandomness)?;
-        Ok(SecretHash::Argon2id(hash.to_string().into()))
+        let salt = crypto::random::<16>()?;
+        let hash = slow_hash(self.0.as_bytes(), &salt).ok_or(CryptoError::MalformedKey)?;
+        let phc = format!("{SLOW_HASH}{}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+        Ok(SecretHash::Argon2id(phc.into()))
     }
 }
 
@@ -119,19 +121,41 @@ pub fn has_generated_form(presented: &str) -> bool {
 /// Checks a chosen secret against its Argon2id hash. Takes milliseconds and 19 MiB: never on a thread that serves.
 #[must_use]
 pub fn slow_hash_matches(phc: &str, presented: &str) -> bool {
-    slow_hash().verify_password(presented.as_bytes(), phc).is_ok()
+    let matches = |(salt, expected): (Vec<u8>, [u8; 32])| {
+        slow_hash(presented.as_bytes(), &salt).is_some_and(|hash| crypto::digests_equal(&hash, &expected))
+    };
+    parse_slow_hash(phc).is_some_and(matches)
 }
+
+/// How every slow hash begins, as a PHC string: OWASP's first recommendation for Argon2id, 19 MiB, 2 passes, 1 lane.
+const SLOW_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 
 /// Whether a text is a hash as [`ClientSecret::hash`] makes them for chosen secrets, with the same cost.
 #[must_use]
-pub fn is_well_formed_slow_hash(phc: &str) -> bool {
-    let parsed = argon2::PasswordHash::new(phc);
-    let params = parsed.ok().filter(|hash| hash.hash.is_some()).and_then(|hash| Params::try_from(&hash).ok());
-    params.is_some_and(|params| {
-        params.m_cost() == Params::DEFAULT.m_cost()
-            && params.t_cost() == Params::DEFAULT.t_cost()
-            && params.p_cost() == 1
-    })
+pub fn is_slow_hash(phc: &str) -> bool {
+    parse_slow_hash(phc).is_some()
+}
+
+/// Salt and digest of a hash that [`ClientSecret::hash`] has made.
+fn parse_slow_hash(phc: &str) -> Option<(Vec<u8>, [u8; 32])> {
+    let (salt, digest) = phc.strip_prefix(SLOW_HASH)?.split_once('$')?;
+    let decode = |text| STANDARD_NO_PAD.decode(text).ok();
+    Some((decode(salt)?, decode(digest)?.try_into().ok()?))
+}
+
+/// Argon2id. One at a time, in memory that is taken once and kept: given back, 19 MiB at a time from whichever thread,
+/// it would pile up in the allocator.
+fn slow_hash(secret: &[u8], salt: &[u8]) -> Option<[u8; 32]> {
+    static MEMORY: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
+    let mut memory = MEMORY.lock();
+    memory.resize(Params::DEFAULT.block_count(), Block::default());
+    let mut hash = [0; 32];
+    let done = argon2.hash_password_into_with_memory(secret, salt, &mut hash, memory.as_mut_slice());
+    // It was made of the secret.
+    memory.fill(Block::default());
+    std::hint::black_box(&memory);
+    done.ok().map(|()| hash)
 }
 
 /// An admin key in the clear. Wiped when dropped, never printed.
@@ -194,11 +218,6 @@ fn checksum(body: &str) -> String {
     text
 }
 
-fn slow_hash() -> Argon2<'static> {
-    // OWASP's first recommendation for Argon2id: 19 MiB, 2 passes, 1 lane.
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +252,16 @@ mod tests {
         assert!(
             slow_hash_matches(&a, "correct horse battery") && !slow_hash_matches(&a, "correct horse batterx")
         );
+    }
+
+    #[test]
+    fn what_was_hashed_before_is_still_known() {
+        // Of another implementation of RFC 9106.
+        let phc = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBzYWx0IG9mIG91cnM$p11IgSaeJ87vZ1Bo9m07d+7UHPv5RFmnc+qSc2SxTOo";
+        assert!(slow_hash_matches(phc, "correct horse battery"));
+        for wrong in ["", "$argon2id$v=19$m=8,t=2,p=1$c29tZSBzYWx0IG9mIG91cnM$AAAA", &phc[..60]] {
+            assert!(!slow_hash_matches(wrong, "correct horse battery"), "{wrong}");
+        }
     }
 
     #[test]

@@ -56,10 +56,21 @@ const COLUMNS: &str =
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
 pub fn insert(db: &Connection, client: &Client) -> Result<bool> {
+    let id = client.id.as_str();
     let insert = format!(
         "INSERT INTO clients ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
     );
-    save(db, client, &insert)
+    let inserted = save(db, client, &insert)?;
+    if inserted {
+        // Tokens of another client that had this id are none of this one's.
+        db.prepare_cached(
+            "UPDATE clients SET tokens_revoked_at = removed_at FROM removed_clients AS gone
+             WHERE clients.id = ?1 AND gone.id = ?1",
+        )?
+        .execute([id])?;
+        db.prepare_cached("DELETE FROM removed_clients WHERE id = ?1")?.execute([id])?;
+    }
+    Ok(inserted)
 }
 
 /// Changes the settings of a client. Answers `false` when there is none.
@@ -95,12 +106,30 @@ fn save(db: &Connection, client: &Client, statement: &str) -> Result<bool> {
     Ok(saved == 1)
 }
 
-/// Removes a client with its secrets. Answers whether it was there.
+/// Removes a client with its secrets. Answers whether it was there. Its tokens stay revoked, whoever gets its id.
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be written.
-pub fn remove(db: &Connection, id: &str) -> Result<bool> {
+pub fn remove(db: &Connection, id: &str, now: UnixTime) -> Result<bool> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO removed_clients (id, removed_at)
+         SELECT id, max(?2, coalesce(tokens_revoked_at, ?2)) FROM clients WHERE id = ?1",
+    )?
+    .execute(params![id, now.millis()])?;
     Ok(db.prepare_cached("DELETE FROM clients WHERE id = ?1")?.execute([id])? == 1)
+}
+
+/// How long it is known that a client was removed: longer than any of its tokens can live.
+const REMOVED_KEPT: Duration = Duration::from_secs(2 * 366 * 86_400);
+
+/// Forgets clients that were removed long ago.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn sweep_removed(db: &Connection, now: UnixTime) -> Result<()> {
+    let before = now.millis().saturating_sub(millis(REMOVED_KEPT));
+    db.prepare_cached("DELETE FROM removed_clients WHERE removed_at < ?1")?.execute([before])?;
+    Ok(())
 }
 
 /// The client `id`.

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Numbered, forward only: `PRAGMA user_version` says how many have been applied.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_algorithms.sql"),
     include_str!("migrations/0003_audit.sql"),
+    include_str!("migrations/0004_removed_clients.sql"),
 ];
 
 /// Marks the file as m2mint's (`PRAGMA application_id`): "m2mt".

@@ -416,3 +416,27 @@ fn names_and_metadata_are_kept_as_unicode() {
         (&json!("Aufgaben-Dienst \u{1f600}"), &json!({"\u{fc}": "\u{df}"}))
     );
 }
+
+#[test]
+fn members_that_nobody_defines_are_refused_by_name_in_every_call() {
+    let server = Server::start();
+    let client = server.task_service();
+    for path in ["clients/remove", "token", "introspect", "token/revoke", "tokens/revoke"] {
+        let body = json!({"clientId": client.id, "client_id": client.id, "token": "x", "inputBody": {}, "surprise": 1});
+        let body: serde_json::Map<_, _> = body
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| match path {
+                "clients/remove" => *name == "clientId" || *name == "surprise",
+                "token" => *name == "inputBody" || *name == "surprise",
+                "tokens/revoke" => *name == "client_id" || *name == "surprise",
+                _ => *name == "token" || *name == "surprise",
+            })
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let answer = server.admin("POST", &format!("/recipe/oauth/{path}"), &body.into());
+        assert_eq!((answer.status, &*answer.body), (400, "Field name 'surprise' is not known"), "{path}");
+    }
+    assert!(!server.token(&client).is_empty(), "it was not removed");
+}

@@ -208,3 +208,22 @@ fn the_core_introspects_for_a_scope() {
     assert_eq!(ask("event.view"), json!({"status": "OK", "active": false}));
     assert_eq!(ask("")["active"], true);
 }
+
+#[test]
+fn tokens_of_a_client_that_was_removed_are_none_of_the_next_one_with_its_id() {
+    let server = Server::start();
+    let fields = json!({"clientId": "task", "audience": ["event"], "scope": "event.create"});
+    let revoked = server.token(&server.client(&fields));
+    server.admin("POST", "/recipe/oauth/tokens/revoke", &json!({"client_id": "task"}));
+    server.clock.pass(1);
+    let old = {
+        server.admin("POST", "/recipe/oauth/clients/remove", &json!({"clientId": "task"}));
+        let token = server.token(&server.client(&fields));
+        server.admin("POST", "/recipe/oauth/clients/remove", &json!({"clientId": "task"}));
+        token
+    };
+    server.clock.pass(1);
+    let client = server.client(&fields);
+    assert_eq!((server.is_active(&revoked), server.is_active(&old)), (false, false));
+    assert!(server.is_active(&server.token(&client)));
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::http::call;
-use crate::support::{Server, get};
+use crate::support::{Process, Server, get, post_form};
 
 #[test]
 fn discovery_follows_from_the_configured_issuer_alone() {
@@ -105,4 +105,35 @@ fn there_is_nothing_elsewhere() {
     for path in ["/", "/auth", "/auth/oauth", "/admin", "/recipe", "/auth/oauth/token/", "/../etc/passwd"] {
         assert_eq!(get(&server.endpoint(path)).status, 404, "{path}");
     }
+}
+
+#[test]
+fn wrong_secrets_do_not_pile_up_memory() {
+    let server = Process::start();
+    let fields = json!({"audience": ["event"], "clientSecret": "a secret that somebody chose"});
+    server.admin("POST", "/recipe/oauth/clients", &fields);
+    let guess = |number: usize| {
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_id", "nobody"),
+            ("client_secret", &*format!("guess number {number:010}")),
+        ];
+        post_form(&server.endpoint("/auth/oauth/token"), &fields).status
+    };
+    let memory = || {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    };
+    // One hash takes 19 MiB.
+    assert_eq!(guess(0), 401);
+    let before = memory();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let guess = &guess;
+            scope.spawn(move || (1..=5).for_each(|number| assert_eq!(guess(thread * 5 + number), 401)));
+        }
+    });
+    assert!(memory() < before + 19, "{before} MiB, and {} MiB after 20 more guesses", memory());
 }

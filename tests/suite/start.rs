@@ -272,3 +272,37 @@ fn two_starts_on_an_empty_directory_agree_on_one_server() {
     first.stop();
     Process::again(directory, &[]).stop();
 }
+
+#[test]
+fn a_file_where_the_socket_should_be_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("plain");
+    std::fs::write(&path, "precious").unwrap();
+    let listen = format!("unix:{}", path.display());
+    let output = command(directory.path())
+        .env("M2MINT_LISTEN", &listen)
+        .env("M2MINT_ISSUER", "https://auth.example.com/auth")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&listen), "{output:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn an_admin_key_that_cannot_be_shown_is_kept_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child =
+        command(directory.path()).env("M2MINT_LISTEN", "127.0.0.1:0").stdout(full).spawn().unwrap();
+    let file = directory.path().join("m2mint.db.admin_key");
+    let given_up = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::fs::read_to_string(&file).map_or(0, |key| key.len()) < 54 {
+        assert!(std::time::Instant::now() < given_up, "no file");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

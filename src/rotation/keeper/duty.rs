@@ -207,6 +207,7 @@ impl Duty {
             clients::save_last_used(db, &used)?;
             refused.entries(reading.wall).iter().try_for_each(|entry| audit::append(db, entry))?;
             changes::prune(db)?;
+            clients::sweep_removed(db, now.wall)?;
             revocations::sweep(db, limit)
         });
         let swept = match swept {
