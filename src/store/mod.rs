@@ -22,6 +22,7 @@ pub mod schema;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
@@ -48,6 +49,15 @@ pub enum StoreError {
     Refused(#[source] rusqlite::Error),
 }
 
+impl StoreError {
+    fn busy() -> Self {
+        Self::Unavailable(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            None,
+        ))
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -64,9 +74,16 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Stands for a state of the file. Only comparing two of them means anything; the first is none of any file.
 pub type DataVersion = (u64, i64);
 
+/// How long a server waits for another process that writes. A request that cannot be stored is refused, so that whoever
+/// sent it knows, and the server can stop in time.
+const PATIENCE_SERVING: Duration = Duration::from_secs(1);
+/// How long everybody else waits.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The file: one writer, one reader.
 pub struct Store {
     path: PathBuf,
+    patience: Duration,
     writer: Mutex<Option<Connection>>,
     reader: Mutex<Option<Connection>>,
     /// How often the reader was opened.
@@ -81,11 +98,13 @@ impl Store {
     /// # Errors
     /// [`OpenError`], in words for the person who starts the program.
     pub fn open(path: &Path, claim: Option<Claim>) -> std::result::Result<Self, OpenError> {
-        let writer = schema::open_writer(path)?;
-        let reader = schema::open_reader(path)?;
+        let patience = if claim.is_some() { PATIENCE_SERVING } else { PATIENCE };
+        let writer = schema::open_writer(path, patience)?;
+        let reader = schema::open_reader(path, patience)?;
         let path = path.to_owned();
         Ok(Self {
             path,
+            patience,
             writer: Mutex::new(Some(writer)),
             reader: Mutex::new(Some(reader)),
             reader_opened: AtomicU64::new(1),
@@ -109,7 +128,7 @@ impl Store {
             Some(connection) => connection,
             None => {
                 self.reader_opened.fetch_add(1, Ordering::Relaxed);
-                schema::open_reader(&self.path)?
+                schema::open_reader(&self.path, self.patience)?
             }
         };
         let result = query(&connection);
@@ -128,10 +147,10 @@ impl Store {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        let mut slot = self.writer.lock();
+        let mut slot = self.writer.try_lock_for(self.patience).ok_or_else(StoreError::busy)?;
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => schema::open_writer(&self.path).map_err(StoreError::from)?,
+            None => schema::open_writer(&self.path, self.patience).map_err(StoreError::from)?,
         };
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -189,7 +208,7 @@ impl Store {
     /// [`StoreError`] when the copy cannot be made.
     pub fn backup(&self, to: &Path) -> Result<()> {
         // A connection of its own: reading for long holds up nobody, and the reader must not write, not even elsewhere.
-        let db = schema::open_writer(&self.path)?;
+        let db = schema::open_writer(&self.path, self.patience)?;
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
         Ok(())
     }

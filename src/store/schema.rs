@@ -140,11 +140,12 @@ impl Drop for Claim {
     }
 }
 
-/// Opens the one connection that writes, and brings the schema up to date.
+/// Opens the one connection that writes, and brings the schema up to date. It waits for `patience` while another process
+/// writes.
 ///
 /// # Errors
 /// [`OpenError`], in words for the person who starts the program.
-pub fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+pub fn open_writer(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
     if !path.exists() {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
@@ -154,7 +155,7 @@ pub fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     };
     let mut db =
         Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(explain)?;
-    db.busy_timeout(Duration::from_secs(10)).map_err(explain)?;
+    db.busy_timeout(patience).map_err(explain)?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(explain)?;
     let application: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(explain)?;
     let tables: i64 =
@@ -179,10 +180,10 @@ pub fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 ///
 /// # Errors
 /// [`OpenError`] when the file cannot be opened.
-pub fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+pub fn open_reader(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
     let explain = |error: rusqlite::Error| OpenError::unusable(path, error);
     let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(explain)?;
-    db.busy_timeout(Duration::from_secs(10)).map_err(explain)?;
+    db.busy_timeout(patience).map_err(explain)?;
     db.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -2000;").map_err(explain)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)

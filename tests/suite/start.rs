@@ -237,6 +237,24 @@ fn a_stop_cuts_off_no_request_that_is_under_way() {
 }
 
 #[test]
+fn a_locked_file_holds_up_neither_a_request_nor_a_stop() {
+    let server = Process::start();
+    let mut other = rusqlite::Connection::open(server.path("m2mint.db")).unwrap();
+    let lock = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| server.admin("POST", "/recipe/oauth/clients", &json!({}))))
+            .collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    for answer in answers {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+    }
+    assert!(server.stop() < Duration::from_secs(5));
+    drop(lock);
+}
+
+#[test]
 fn a_stop_under_load_refuses_cleanly_and_cuts_off_nobody() {
     let server = Process::start();
     let client = server.client();
