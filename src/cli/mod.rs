@@ -86,11 +86,8 @@ enum Verb {
         #[command(subcommand)]
         action: master_key::Action,
     },
-    /// Try services that check tokens
-    Verifier {
-        #[command(subcommand)]
-        action: verifier::Action,
-    },
+    /// Tried settings for services that check tokens, and bad tokens to try on them
+    Verifier(verifier::Verifier),
     /// Copy the database to a file, also while a server works on it
     Backup {
         /// The file to make
@@ -172,7 +169,7 @@ pub fn main() -> ExitCode {
             audit::run(settings, &action.unwrap_or(audit::Action::List(filter)), json)
         }
         Verb::MasterKey { action } => master_key::run(settings, &action),
-        Verb::Verifier { action } => verifier::run(&action),
+        Verb::Verifier(verifier) => verifier::run(settings, &verifier),
         Verb::Backup { to, json } => backup::run(settings, &to, json),
     };
     match done {

@@ -29,3 +29,4 @@ mod systemd;
 mod token_dialects;
 mod token_errors;
 mod verifier_pack;
+mod verifier_recipes;

@@ -77,9 +77,14 @@ impl Drop for Service {
 
 /// Makes a pack, and tries it on a service with this policy.
 fn try_on(change: impl FnOnce(&mut Policy)) -> Output {
+    try_signed_with("EdDSA", change)
+}
+
+fn try_signed_with(alg: &str, change: impl FnOnce(&mut Policy)) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let arguments = ["verifier", "pack", "--audience", "event", "--scope", "event.create", "--out", "pack"];
+    let arguments =
+        ["verifier", "pack", "--audience", "event", "--scope", "event.create", "--alg", alg, "--out", "pack"];
     let made =
         command(directory.path()).args(arguments).args(["--port", &port.to_string()]).output().unwrap();
     assert!(made.status.success(), "{made:?}");
@@ -97,11 +102,16 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn a_service_that_checks_well_lets_none_in() {
-    let tried = try_on(|_| ());
-    let told = text(&tried);
-    assert_eq!(tried.status.code(), Some(0), "{told}");
-    assert!(told.contains("none of ") && !told.contains("let in") && !told.contains("odd"), "{told}");
-    assert!(told.lines().filter(|line| line.contains("  refused  ")).count() >= 50, "{told}");
+    for alg in ["EdDSA", "ES256"] {
+        let tried = try_signed_with(alg, |_| ());
+        let told = text(&tried);
+        assert_eq!(tried.status.code(), Some(0), "{alg}: {told}");
+        assert!(
+            told.contains("none of ") && !told.contains("let in") && !told.contains("odd"),
+            "{alg}: {told}"
+        );
+        assert!(told.lines().filter(|line| line.contains("  refused  ")).count() >= 50, "{alg}: {told}");
+    }
 }
 
 #[test]

@@ -1,50 +1,84 @@
-//! `m2mint verifier pack`
+//! `m2mint verifier NAME|list|pack`
 
 mod pack;
+mod recipes;
+mod show;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::UnixTime;
 
 use crate::cli::output::{self, CliError, Result};
+use crate::cli::{Settings, keys};
 use crate::clock::Clock;
 
 /// Sends the tokens of a pack, and is their issuer meanwhile.
 const RUNNER: &str = include_str!("run.py");
 
 /// What to do for services that check tokens.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Verifier {
+    #[command(flatten)]
+    recipe: show::Recipe,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+/// What to do beside showing a recipe.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+enum Action {
+    /// Show the libraries for which there are tried settings
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Write a pack of bad tokens, each wrong in one way, and a program that tries them on a service
     ///
     /// The tokens are those of an issuer of the pack's own, with a key that exists nowhere else: point a copy of the
     /// service at it, and no real service will ever take one of them.
-    Pack {
-        /// The audience that the service under test expects
-        #[arg(long, value_name = "NAME")]
-        audience: String,
-        /// The scope that the tried action takes
-        #[arg(long)]
-        scope: Option<String>,
-        /// Port on which the pack's issuer will listen while the tokens are tried
-        #[arg(long, default_value_t = 4567)]
-        port: u16,
-        /// The folder to make
-        #[arg(long, value_name = "FOLDER")]
-        out: PathBuf,
-    },
+    Pack(Pack),
+}
+
+/// What `pack` is told.
+#[derive(Debug, Args)]
+struct Pack {
+    /// The audience that the service under test expects
+    #[arg(long, value_name = "NAME")]
+    audience: String,
+    /// The scope that the tried action takes
+    #[arg(long)]
+    scope: Option<String>,
+    /// What the tokens are signed with: EdDSA or ES256
+    #[arg(long, value_parser = keys::algorithm, default_value = "EdDSA")]
+    alg: Algorithm,
+    /// Port on which the pack's issuer will listen while the tokens are tried
+    #[arg(long, default_value_t = 4567)]
+    port: u16,
+    /// The folder to make
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
 }
 
 /// Runs the verb.
 ///
 /// # Errors
-/// When the folder exists, or cannot be written.
-pub fn run(action: &Action) -> Result {
-    let Action::Pack { audience, scope, port, out } = action;
+/// When something is asked for that is not to be had, or the folder of a pack cannot be made.
+pub fn run(settings: &Settings, verifier: &Verifier) -> Result {
+    match &verifier.action {
+        None => show::run(settings, &verifier.recipe),
+        Some(Action::List { json }) => show::list(*json),
+        Some(Action::Pack(pack)) => write_pack(pack),
+    }
+}
+
+fn write_pack(Pack { audience, scope, alg, port, out }: &Pack) -> Result {
     if out.exists() {
         return Err(CliError::Refused(format!(
             "{} exists already; name a folder that does not",
@@ -56,6 +90,7 @@ pub fn run(action: &Action) -> Result {
         issuer: format!("http://127.0.0.1:{port}"),
         audience: audience.clone(),
         scope: scope.clone(),
+        algorithm: *alg,
         now,
     };
     let pack = pack::make(&subject).map_err(|error| CliError::Failed(error.to_string()))?;

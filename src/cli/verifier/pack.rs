@@ -1,7 +1,7 @@
 //! Tokens that are wrong in one way each, and otherwise perfect.
 
 use base64::Engine;
-use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use m2mint_keys::crypto::{self, CryptoError};
 use m2mint_keys::jwk::{Jwk, JwkSet};
 use m2mint_keys::signing_key::{Algorithm, SigningKey};
@@ -20,6 +20,8 @@ pub struct Subject {
     pub audience: String,
     /// The scope that the tried action takes.
     pub scope: Option<String>,
+    /// What they are signed with.
+    pub algorithm: Algorithm,
     /// When the pack is made.
     pub now: UnixTime,
 }
@@ -29,6 +31,7 @@ pub struct Subject {
 pub struct Pack {
     issuer: String,
     audience: String,
+    algorithm: &'static str,
     jwks: JwkSet,
     /// The good one first.
     pub tokens: Vec<Entry>,
@@ -49,8 +52,8 @@ pub struct Entry {
 /// # Errors
 /// [`CryptoError`] when there are no random numbers to be had.
 pub fn make(subject: &Subject) -> Result<Pack, CryptoError> {
-    let (key, _) = SigningKey::generate(Algorithm::EdDsa)?;
-    let (other, _) = SigningKey::generate(Algorithm::EdDsa)?;
+    let (key, _) = SigningKey::generate(subject.algorithm)?;
+    let (other, _) = SigningKey::generate(subject.algorithm)?;
     let maker = Maker { subject, key: &key, other: &other };
     let mut tokens = vec![maker.entry("good", "good", "nothing is wrong with it", maker.good())];
     tokens.extend(maker.headers());
@@ -60,6 +63,7 @@ pub fn make(subject: &Subject) -> Result<Pack, CryptoError> {
     Ok(Pack {
         issuer: subject.issuer.clone(),
         audience: subject.audience.clone(),
+        algorithm: subject.algorithm.name(),
         jwks: JwkSet::new([key.public()]),
         tokens,
     })
@@ -75,11 +79,11 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn header(&self) -> Value {
-        json!({"alg": "EdDSA", "typ": "at+jwt", "kid": self.key.kid().as_str()})
+        json!({"alg": self.subject.algorithm.name(), "typ": "at+jwt", "kid": self.key.kid().as_str()})
     }
 
     fn payload(&self) -> Value {
-        let Subject { issuer, audience, scope, now } = self.subject;
+        let Subject { issuer, audience, scope, now, .. } = self.subject;
         let now = now.secs();
         let scope = scope.as_deref().unwrap_or_default();
         let scopes: Vec<&str> = scope.split(' ').filter(|scope| !scope.is_empty()).collect();
@@ -130,7 +134,14 @@ impl Maker<'_> {
             let mac = crypto::hmac_sha256(secret, &[signed.as_bytes()]);
             format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))
         };
-        let public = self.key.public().bytes().first_chunk().copied().unwrap_or_default();
+        let public = self.key.public();
+        // A secret above the block size of SHA-256 counts as its digest (RFC 2104).
+        let bytes = public.bytes().try_into().unwrap_or_else(|_| crypto::sha256(public.bytes()));
+        let pem = crypto::sha256(pem(public.algorithm(), public.bytes()).as_bytes());
+        let another = match self.subject.algorithm {
+            Algorithm::EdDsa => Algorithm::Es256,
+            _ => Algorithm::EdDsa,
+        };
         let own = json!(Jwk::new(self.other.public()));
         let bringing = |changes: Value| {
             let header = changed(self.header(), changes);
@@ -144,12 +155,13 @@ impl Maker<'_> {
                 "alg is none beside a signature",
                 format!("{}{signature}", self.unsigned("none")),
             ),
-            self.hole("alg-hs256", "HMAC with the public key as the secret", hmac(&public)),
+            self.hole("alg-hs256", "HMAC with the public key as the secret", hmac(&bytes)),
+            self.hole("alg-hs256-pem", "the same with the key as PEM text", hmac(&pem)),
             self.hole("alg-hs256-empty", "HMAC with a secret of zeros", hmac(&[0; 32])),
             self.hole(
                 "alg-other",
                 "alg is not the algorithm of the key",
-                self.with_header(json!({"alg": "ES256"})),
+                self.with_header(json!({"alg": another.name()})),
             ),
             self.hole("alg-missing", "there is no alg", self.with_header(json!({"alg": null}))),
             self.hole(
@@ -201,9 +213,9 @@ impl Maker<'_> {
         let of_another = another.rsplit('.').next().unwrap_or_default();
         let richer = changed(self.payload(), json!({"client_id": "admin", "sub": "admin"})).to_string();
         let header = signed.split('.').next().unwrap_or_default();
-        // The neutral point and zero: a signature for keys that are not checked.
+        // For code that computes without checking: the neutral point and zero, and zero twice.
         let mut neutral = [0; 64];
-        neutral[0] = 1;
+        neutral[0] = u8::from(self.subject.algorithm == Algorithm::EdDsa);
         vec![
             self.hole(
                 "signature-changed",
@@ -223,7 +235,7 @@ impl Maker<'_> {
             ),
             self.hole(
                 "signature-neutral",
-                "a signature by the neutral point",
+                "a signature of zeros, which fits everything where nobody looks",
                 format!("{signed}.{}", URL_SAFE_NO_PAD.encode(neutral)),
             ),
             self.hole(
@@ -241,7 +253,7 @@ impl Maker<'_> {
     }
 
     fn claims(&self) -> Vec<Entry> {
-        let Subject { issuer, audience, scope, now } = self.subject;
+        let Subject { issuer, audience, scope, now, .. } = self.subject;
         let now = now.secs();
         let mut entries = vec![
             self.hole(
@@ -382,6 +394,20 @@ impl Maker<'_> {
     }
 }
 
+/// The public key as a text file holds it: SubjectPublicKeyInfo of RFC 8410 and RFC 5480, in the frame of RFC 7468.
+fn pem(algorithm: Algorithm, bytes: &[u8]) -> String {
+    const ED25519: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    const P256: &[u8] = &[
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    ];
+    let frame = if algorithm == Algorithm::EdDsa { ED25519 } else { P256 };
+    let text = STANDARD.encode([frame, bytes].concat());
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+}
+
 fn part(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
@@ -392,7 +418,7 @@ fn sign(key: &SigningKey, header: &str, payload: &str) -> String {
 }
 
 fn signed_by(key: &SigningKey, signed: &str, engine: &impl Engine) -> String {
-    // Ed25519 needs no randomness, which is all that a signature can lack.
+    // Randomness is all that a signature can lack. Without it the good token is bad too, and the runner says so.
     key.sign(signed.as_bytes()).map(|signature| engine.encode(signature)).unwrap_or_default()
 }
 

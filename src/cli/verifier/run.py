@@ -18,7 +18,7 @@ from pathlib import Path
 
 PACK = json.loads((Path(__file__).resolve().parent / 'pack.json').read_text())
 METADATA = {'issuer': PACK['issuer'], 'jwks_uri': PACK['issuer'] + '/jwks.json',
-            'id_token_signing_alg_values_supported': ['EdDSA'], 'response_types_supported': [], 'subject_types_supported': ['public']}
+            'id_token_signing_alg_values_supported': [PACK['algorithm']], 'response_types_supported': [], 'subject_types_supported': ['public']}
 
 
 class Issuer(http.server.BaseHTTPRequestHandler):
