@@ -95,6 +95,8 @@ class Forger:
             'half a signature': f'{signed}.{signature[:43]}',
             'two parts': signed,
             'five parts': f'{good}.x.x',
+            'padding': f'{good}==',
+            'another last character': good[:-1] + chr(ord(good[-1]) + 1),
             'changed claims': f'{head}.{encode(self.payload(client_id="admin"))}.{signature}',
             'another audience': self.good(aud='file'),
             'an audience that begins with the right one': self.good(aud=self.audience + 'x'),

@@ -130,7 +130,7 @@ class Apache(Offline):
         # The user that answers requests reads the test's certificate authority.
         directory.chmod(0o711)
         key_set.authority.chmod(0o644)
-        modules = ['mpm_event', 'authz_core', 'authn_core', 'auth_openidc', 'headers', 'proxy', 'proxy_http', 'rewrite']
+        modules = ['mpm_event', 'authz_core', 'authn_core', 'auth_openidc', 'headers', 'proxy', 'proxy_http', 'rewrite', 'setenvif']
         loaded = '\n'.join(f'LoadModule {name}_module {MODULES}/mod_{name}.so' for name in modules)
         (directory / 'httpd.conf').write_text(
             f'ServerRoot {directory}\nDefaultRuntimeDir {directory}\nPidFile {directory}/apache.pid\nErrorLog {directory}/apache.log\n'
