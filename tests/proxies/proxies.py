@@ -3,7 +3,7 @@ import contextlib
 import os
 import subprocess
 
-from support import HOST, RECIPES, bearer, check, eventually, kid, running
+from support import HOST, RECIPES, bearer, check, eventually, kid, running, wait_for
 
 MODULES = '/usr/lib/apache2/modules'
 
@@ -21,10 +21,24 @@ class Proxy:
         self.directory = directory
         replaced = {
             '127.0.0.1:3567': f'127.0.0.1:{issuer}', '127.0.0.1:3001': f'127.0.0.1:{service}', **self.replaced(directory, port)}
-        environment = {**os.environ, 'HOME': str(directory), 'XDG_DATA_HOME': str(directory), 'XDG_CONFIG_HOME': str(directory)}
-        command = self.command(directory, port, replaced, *offline)
-        with open(directory / 'proxy.log', 'w') as log, running(command, env=environment, stdout=log, stderr=log) as process:
-            self.process = process
+        self.environment = {**os.environ, 'HOME': str(directory), 'XDG_DATA_HOME': str(directory), 'XDG_CONFIG_HOME': str(directory)}
+        self.port, self.started_as = port, self.command(directory, port, replaced, *offline)
+        with self.started():
+            yield
+
+    @contextlib.contextmanager
+    def started(self):
+        with open(self.directory / 'proxy.log', 'a') as log:
+            with running(self.started_as, env=self.environment, stdout=log, stderr=log) as process:
+                self.process = process
+                yield
+
+    @contextlib.contextmanager
+    def restarted(self):
+        self.process.terminate()
+        self.process.wait(10)
+        with self.started():
+            wait_for(self.port)
             yield
 
     def recipe(self, name, replaced):
@@ -113,8 +127,16 @@ class HaproxyJwt(Offline, Haproxy):
         tried.test('a token of a key that is published no more is refused', 401, tried.ask('GET', '/events', bearer(old)))
         tried.passes('the others pass', new)
 
-    def refreshed(self, tried):
-        return self.bring_keys() == 0
+    @contextlib.contextmanager
+    def afresh(self, tried, old, new):
+        """While m2mint is down, HAProxy starts with the keys in its files."""
+        before = self.known()
+        check(f'{self.name}: the files stay while m2mint is down', self.bring_keys() == 1 and self.known() == before, self.said)
+        with self.restarted():
+            tried.passes('started while m2mint is down, it lets good tokens pass', new)
+            with tried.issuer.start():
+                wait_for(tried.issuer.port)
+                yield
 
 
 class Apache(Offline):
@@ -142,9 +164,20 @@ class Apache(Offline):
         asked = self.key_set.asked
         statuses = [tried.ask('GET', '/events', bearer(new))[0] for _ in range(10)]
         check(f'{self.name}: ten requests fetch no keys', statuses == [200] * 10 and self.key_set.asked == asked, statuses)
+        tried.issuer.verb('keys', 'revoke', kid(old), '--yes')
+        eventually(lambda: kid(old) not in {key['kid'] for key in tried.issuer.keys()})
+        tried.passes('a token of a revoked key passes until the keys are fetched again', old)
 
-    def refreshed(self, tried):
-        return True
+    @contextlib.contextmanager
+    def afresh(self, tried, old, new):
+        """While m2mint is down, Apache starts without a key."""
+        with self.restarted():
+            tried.test('started while m2mint is down, it lets nothing pass', 401, tried.ask('GET', '/events', bearer(new)))
+            with tried.issuer.start():
+                wait_for(tried.issuer.port)
+                tried.passes('and a good token when m2mint is back', new)
+                tried.test('a token of the revoked key no more', 401, tried.ask('GET', '/events', bearer(old)))
+                yield
 
 
 ALL = [Nginx('nginx'), Caddy('caddy'), Haproxy('haproxy'), HaproxyJwt('haproxy-jwt', 'haproxy', 'openssl'),

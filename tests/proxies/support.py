@@ -162,6 +162,10 @@ class Issuer:
         status, _, _ = ask(self.port, 'POST', '/auth/oauth/revoke', kind, form)
         assert status == 200
 
+    def keys(self):
+        """Those that are published for ES256."""
+        return json.loads(ask(self.port, 'GET', '/auth/jwt/jwks.json?alg=ES256')[2])['keys']
+
     def rotate(self, server, audience, name, secret, scope):
         """A token from before a rotation, and one from after it."""
         old = self.token(name, secret, audience, scope)
