@@ -3,6 +3,8 @@
 //! Imports point one way: `cli` → `server` → `http` → `issuer`, `administration`, `rotation` → `audit`, `directory` → `store` →
 //! `model` → `m2mint_keys`.
 
+#![forbid(unsafe_code)]
+
 pub mod administration;
 pub mod audit;
 pub mod background;
