@@ -23,6 +23,13 @@ def openssl(*words, **options):
     return subprocess.run(['openssl', *map(str, words)], capture_output=True, check=True, **options).stdout
 
 
+def jwk(x, y):
+    """Under its thumbprint (RFC 7638)."""
+    members = {'crv': 'P-256', 'kty': 'EC', 'x': x, 'y': y}
+    thumbprint = hashlib.sha256(json.dumps(members, separators=(',', ':'), sort_keys=True).encode()).digest()
+    return {**members, 'alg': 'ES256', 'kid': encode(thumbprint), 'use': 'sig'}
+
+
 class Key:
     """A pair for ES256."""
 
@@ -31,9 +38,8 @@ class Key:
         openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', self.file)
         point = openssl('pkey', '-in', self.file, '-pubout', '-outform', 'DER')[-64:]
         self.pem = openssl('pkey', '-in', self.file, '-pubout')
-        members = {'crv': 'P-256', 'kty': 'EC', 'x': encode(point[:32]), 'y': encode(point[32:])}
-        self.kid = encode(hashlib.sha256(json.dumps(members, separators=(',', ':'), sort_keys=True).encode()).digest())
-        self.jwk = {**members, 'alg': 'ES256', 'kid': self.kid, 'use': 'sig'}
+        self.jwk = jwk(encode(point[:32]), encode(point[32:]))
+        self.kid = self.jwk['kid']
 
     def sign(self, header, payload):
         signed = f'{encode(header)}.{encode(payload)}'

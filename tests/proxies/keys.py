@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import threading
 
-from forger import Key
+from forger import Key, jwk
 from support import Issuer, RECIPES, check, eventually, free_ports, kid, wait_for
 
 
@@ -73,7 +73,10 @@ def following(directory):
         check('haproxy-keys: its file goes too', len(brought.slots()) == 2 and brought.consistent(), brought.state())
         damaged = brought.directory / f'{brought.slots()[kid(new)]}.pem'
         damaged.write_text('')
-        check('haproxy-keys: a damaged file is mended', brought.run(url) == 0 and brought.consistent() and brought.reloads() == 4
+        check('haproxy-keys: a damaged file, and a reload that fails', brought.run(url, 'false') == 1 and damaged.read_text() != '')
+        check('haproxy-keys: HAProxy is told of the mended file', brought.run(url) == 0 and brought.reloads() == 4, brought.said)
+        damaged.write_text('')
+        check('haproxy-keys: a damaged file is mended', brought.run(url) == 0 and brought.consistent() and brought.reloads() == 5
               and damaged.read_text() != '')
     before = brought.state()
     check('haproxy-keys: while m2mint is down, all stays', brought.run(url) == 1 and brought.state() == before, brought.said)
@@ -85,7 +88,6 @@ def refusing(directory):
     keys = [Key(directory, f'key-{number}') for number in range(5)]
     jwks = [key.jwk for key in keys]
     served = {'/good': (200, {'keys': jwks[:4]})}
-    off_curve = {**jwks[0], 'y': jwks[1]['y']}
 
     class Server(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -116,12 +118,12 @@ def refusing(directory):
         ('a key under the name of another', 200, {'keys': [{**jwks[0], 'kid': jwks[1]['kid']}]}),
         ('a kid that is a path', 200, {'keys': [{**jwks[0], 'kid': '../../x'}]}),
         ('a key without a kid', 200, {'keys': [{**jwks[0], 'kid': None}]}),
-        ('a point off the curve', 200, {'keys': [off_curve]}),
+        ('a point off the curve', 200, {'keys': [jwk(jwks[0]['x'], jwks[1]['y'])]}),
         ('a coordinate that is short', 200, {'keys': [{**jwks[0], 'x': 'AAAA'}]}),
         ('a page', 200, b'<html>'),
         ('a list', 200, b'[]'),
         ('keys that are none', 200, {'keys': [1]}),
-        ('more than 64 KiB', 200, {'keys': jwks[:4], 'x': 'x' * 65536}),
+        ('more than 64 KiB', 200, json.dumps({'keys': jwks[:1]}).encode() + b' ' * 65536),
         ('an error', 500, {'keys': jwks[:1]}),
         ('a redirect', 302, {'keys': jwks[:1]}),
     ]:

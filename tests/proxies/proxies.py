@@ -12,6 +12,8 @@ class Proxy:
     # Whether it checks tokens by itself.
     offline = False
     wrong_audience = 'meant for another audience'
+    # Whether what begins with X-M2mint- goes, beside the three that are replaced.
+    removes_all = False
 
     def __init__(self, name, *needs):
         self.name, self.needs = name, needs or (name,)
@@ -67,6 +69,8 @@ class Nginx(Proxy):
 
 
 class Caddy(Proxy):
+    removes_all = True
+
     def replaced(self, directory, port):
         return {f'http://{HOST} {{': f'http://{HOST}:{port} {{\n\tbind 127.0.0.1'}
 
@@ -77,6 +81,8 @@ class Caddy(Proxy):
 
 
 class Haproxy(Proxy):
+    removes_all = True
+
     def replaced(self, directory, port):
         return {'bind :8080': f'bind 127.0.0.1:{port}', '/etc/haproxy': str(directory)}
 
