@@ -100,6 +100,7 @@ class Offline(Proxy):
 
 class HaproxyJwt(Offline, Haproxy):
     """With the key files that haproxy-keys writes."""
+    lets_in = ('two aud, the right one first', 'an iat of tomorrow')
 
     def command(self, directory, port, replaced, issuer, key_set):
         self.key_set, self.process = key_set, None
@@ -146,7 +147,7 @@ class HaproxyJwt(Offline, Haproxy):
 
 
 class Apache(Offline):
-    lets_in = ('two aud',)
+    lets_in = ('two aud, the right one last', 'an iat of tomorrow')
 
     def replaced(self, directory, port):
         return {'*:8080': f'127.0.0.1:{port}'}
