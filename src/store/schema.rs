@@ -23,7 +23,8 @@ const APPLICATION_ID: i32 = 0x6d32_6d74;
 pub enum OpenError {
     /// The file or its folder cannot be used.
     #[error(
-        "cannot open the database {path}: {reason}. Check that the folder exists and that this user may write there"
+        "cannot open the database {path}: {reason}. Check that the folder exists, that this user may write there, and that \
+         the disk is neither full nor read-only"
     )]
     Unusable {
         /// The database file.
@@ -84,13 +85,24 @@ impl OpenError {
 /// [`OpenError::Unusable`] when it can neither be made nor opened for writing.
 pub fn create_private(path: &Path) -> Result<bool, OpenError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => file.sync_all().map(|()| true).map_err(|error| OpenError::unusable(path, error)),
+        Ok(file) => {
+            let kept = file.sync_all().and_then(|()| folder_of(path)?.sync_all());
+            kept.map(|()| true).map_err(|error| OpenError::unusable(path, error))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             OpenOptions::new().write(true).open(path).map_err(|error| OpenError::unusable(path, error))?;
             Ok(fs::metadata(path).is_ok_and(|meta| meta.len() == 0))
         }
         Err(error) => Err(OpenError::unusable(path, error)),
     }
+}
+
+/// The folder of a file: syncing it keeps the names in it.
+///
+/// # Errors
+/// The system's.
+pub fn folder_of(path: &Path) -> std::io::Result<File> {
+    File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
 /// How long a server waits for a claim that another process holds: a verb of the command line looks for an instant

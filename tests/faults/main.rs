@@ -3,6 +3,11 @@
 //! | module | breaks |
 //! |---|---|
 //! | [`crash`] | the processes: `kill -9` |
+//! | [`disk`] | the disk: full, read-only, failing, slow |
+//! | [`power`] | the power: every state that the disk can be left in |
+//!
+//! [`vfs`] is the layer between SQLite and the disk that fails on demand
+//! and writes down what goes to the disk
 //!
 //! `tests/faults/run` runs it and prints the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
@@ -12,18 +17,38 @@
 mod support;
 
 mod crash;
+mod disk;
+mod power;
 mod random;
 mod table;
+mod vfs;
 
 use table::{Case, Plan};
 
+macro_rules! cases {
+    ($($module:ident: $($name:ident),+;)+) => {
+        &[$($(Case { name: stringify!($name), run: $module::$name }),+),+]
+    };
+}
+
 /// Every case, in the order in which they run.
-const CASES: &[Case] = &[Case {
-    name: "acknowledged_writes_outlive_kills_at_random_points",
-    run: crash::acknowledged_writes_outlive_kills_at_random_points,
-}];
+const CASES: &[Case] = cases! {
+    crash: acknowledged_writes_outlive_kills_at_random_points;
+    disk:
+        a_full_disk_costs_writes_and_nothing_else,
+        a_read_only_disk_is_said_at_the_start_and_left_alone,
+        a_disk_that_fails_costs_writes_and_nothing_else,
+        a_slow_disk_holds_up_writes_and_nothing_else,
+        whatever_became_of_a_commit_memory_file_and_key_set_agree,
+        a_commit_of_unknown_outcome_is_seen_by_nobody_and_settled;
+    power:
+        nothing_acknowledged_is_lost_when_the_power_goes,
+        the_power_going_in_a_first_start_or_a_commit_that_failed_leaves_a_whole_file,
+        the_harness_finds_what_weaker_settings_lose;
+};
 
 fn main() -> std::process::ExitCode {
+    vfs::install();
     match Plan::of(std::env::args().skip(1)) {
         Ok(plan) => table::run(CASES, &plan),
         Err(usage) => {

@@ -52,15 +52,27 @@ pub struct Row {
     pub tried: String,
     pub times: u64,
     pub lost: u64,
+    /// A control: the harness has to find losses here.
+    pub must_lose: bool,
 }
 
 impl Row {
     pub fn new(tried: impl Into<String>, times: usize, lost: usize) -> Self {
-        Self { tried: tried.into(), times: times as u64, lost: lost as u64 }
+        Self { tried: tried.into(), times: times as u64, lost: lost as u64, must_lose: false }
+    }
+
+    /// What must be found broken, or the harness finds nothing.
+    pub fn control(tried: impl Into<String>, times: usize, lost: usize) -> Self {
+        Self { must_lose: true, ..Self::new(tried, times, lost) }
+    }
+
+    /// What cannot be tried here: said, and never counted as tried.
+    pub fn skipped(tried: impl Into<String>, why: &str) -> Self {
+        Self::new(format!("SKIPPED, {why}: {}", tried.into()), 0, 0)
     }
 
     fn is_good(&self) -> bool {
-        self.lost == 0
+        (self.lost > 0) == self.must_lose
     }
 }
 
@@ -85,7 +97,8 @@ pub fn run(cases: &[Case], plan: &Plan) -> ExitCode {
     }
     println!("\n{:>9}  {:>6}  tried", "times", "lost");
     for row in &rows {
-        println!("{:>9}  {:>6}  {}", row.times, row.lost, row.tried);
+        let note = if row.must_lose { " (control: it must lose)" } else { "" };
+        println!("{:>9}  {:>6}  {}{note}", row.times, row.lost, row.tried);
     }
     println!("\n{passed} passed, {failed} failed");
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

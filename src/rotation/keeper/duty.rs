@@ -51,7 +51,7 @@ pub(super) struct Duty {
     pub(super) rings: Rings,
     pub(super) minters: Minters,
     pub(super) stored_audiences: Vec<StoredAudience>,
-    /// The file may say something else than `rings`: reread it.
+    /// The file may say something else than `rings`, or hold requests: reread it, and do not stop before all is answered.
     pub(super) unknown: bool,
     /// Something erased may still be in the write-ahead log.
     pub(super) clear_log: bool,
@@ -104,10 +104,14 @@ impl Duty {
 
     fn tick(&mut self) -> Result<(), RotationError> {
         self.look_at_clock();
+        self.store.settle()?;
         self.take_settings()?;
-        if self.directory.refresh(&self.store)? || self.unknown {
+        self.directory.refresh(&self.store)?;
+        self.unknown |= self.directory.take_keys_changed();
+        if self.unknown {
             self.reread()?;
             self.answer_requests()?;
+            self.unknown = false;
         }
         // A master key that cannot be found holds up new keys, and nothing else.
         let done = self.keep_rings().and_then(|()| self.do_what_is_due());
@@ -214,6 +218,7 @@ impl Duty {
             Ok(swept) => swept,
             Err(error) => {
                 self.shared.refusals.put_back(refused);
+                self.directory.put_back_uses(used);
                 return Err(error.into());
             }
         };
@@ -238,9 +243,10 @@ impl Duty {
         if now.attested.millis_since(self.signed.attested) < SIGN_EVERY {
             return Ok(());
         }
-        self.signed = now;
         let (key, keep) = (self.minters.default.key(), self.settings.audit_keep);
-        Ok(self.store.write(|db| heads::prune_and_sign(db, key, now, keep))?)
+        self.store.write(|db| heads::prune_and_sign(db, key, now, keep))?;
+        self.signed = now;
+        Ok(())
     }
 
     /// Repeats in the log of the process what the audit log tells, whichever process wrote it.
@@ -463,17 +469,18 @@ impl Duty {
         &mut self,
         decide: impl FnOnce(&mut Rings, Moment, &Connection) -> Result<Vec<Sealed>, RotationError>,
     ) -> Result<(), RotationError> {
-        self.unknown = true;
+        // What was to be looked at before stays so: a change that works answers no request.
+        let unknown = std::mem::replace(&mut self.unknown, true);
         let clock = self.trusted_clock();
         let changed = keyring_file::change(&self.store, &self.master, &clock, Some(&self.minters), decide);
         let (rings, minters) = match changed {
             Err(refused @ RotationError::Revoke(_)) => {
-                self.unknown = false;
+                self.unknown = unknown;
                 return Err(refused);
             }
             changed => changed?,
         };
-        self.unknown = false;
+        self.unknown = unknown;
         self.saved = clock.last();
         self.take(rings, minters);
         Ok(())
@@ -505,7 +512,6 @@ impl Duty {
         }
         let (rings, minters) = keyring_file::read(&self.store, &self.master, Some(&self.minters))?;
         let stored_audiences = self.store.read(audiences::all)?;
-        self.unknown = false;
         self.clear_log |= rings != self.rings;
         let audiences_changed = stored_audiences != self.stored_audiences;
         self.stored_audiences = stored_audiences;
