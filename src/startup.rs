@@ -56,6 +56,7 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     schema::create_private(&config.database)?;
     let claim = Claim::take(&config.database)?;
     let store = Arc::new(Store::open(&config.database, Some(claim))?);
+    store.check_whole()?;
     let issuer = store.read(keys::issuer)?;
     let founded = issuer.is_some();
     let master = match issuer {

@@ -121,6 +121,17 @@ impl Store {
         &self.path
     }
 
+    /// Looks through the whole file for what cannot be.
+    ///
+    /// # Errors
+    /// [`OpenError::Damaged`]
+    pub fn check_whole(&self) -> std::result::Result<(), OpenError> {
+        match &*self.reader.lock() {
+            Some(reader) => schema::check_whole(reader, &self.path),
+            None => schema::check_whole(&schema::open_reader(&self.path, self.patience)?, &self.path),
+        }
+    }
+
     /// Reads.
     ///
     /// # Errors

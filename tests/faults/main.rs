@@ -5,6 +5,9 @@
 //! | [`crash`] | the processes: `kill -9` |
 //! | [`disk`] | the disk: full, read-only, failing, slow |
 //! | [`power`] | the power: every state that the disk can be left in |
+//! | [`corruption`] | the file: flipped bytes, missing ends |
+//! | [`processes`] | the order: several at once on one file |
+//! | [`upgrade`] | the upgrade: files of earlier versions |
 //!
 //! [`vfs`] is the layer between SQLite and the disk that fails on demand
 //! and writes down what goes to the disk
@@ -16,11 +19,14 @@
 #[allow(dead_code, unused_imports)]
 mod support;
 
+mod corruption;
 mod crash;
 mod disk;
 mod power;
+mod processes;
 mod random;
 mod table;
+mod upgrade;
 mod vfs;
 
 use table::{Case, Plan};
@@ -45,6 +51,15 @@ const CASES: &[Case] = cases! {
         nothing_acknowledged_is_lost_when_the_power_goes,
         the_power_going_in_a_first_start_or_a_commit_that_failed_leaves_a_whole_file,
         the_harness_finds_what_weaker_settings_lose;
+    processes:
+        fifty_verbs_at_once_lose_nothing_and_find_nothing_locked,
+        what_a_verb_does_is_seen_by_the_server_within_a_second,
+        a_second_server_refuses_to_start;
+    corruption: a_damaged_file_is_refused_or_right;
+    upgrade:
+        a_file_of_each_earlier_schema_is_brought_up_to_date,
+        an_upgrade_that_is_killed_or_loses_power_is_repeated,
+        a_newer_file_is_refused_untouched;
 };
 
 fn main() -> std::process::ExitCode {

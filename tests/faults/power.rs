@@ -6,7 +6,7 @@
 //! acknowledged by then.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::Path;
 
 use m2mint::model::audit::{Action, Entry, Origin};
@@ -127,7 +127,7 @@ enum Left {
 
 /// A directory on a disk.
 #[derive(Debug, Clone, Default)]
-struct Disk {
+pub struct Disk {
     inodes: Vec<Inode>,
     /// What is surely in the directory, and what a reader sees.
     durable: BTreeMap<String, usize>,
@@ -136,7 +136,7 @@ struct Disk {
 
 impl Disk {
     /// As a directory is, all of it synced.
-    fn of(directory: &Path) -> Self {
+    pub fn of(directory: &Path) -> Self {
         let mut disk = Self::default();
         for name in ["m2mint.db", "m2mint.db-wal"] {
             if let Ok(bytes) = std::fs::read(directory.join(name)) {
@@ -169,7 +169,7 @@ impl Disk {
     }
 
     /// Every file that the disk may hold.
-    fn image(&self, left: Left, random: &mut Random) -> BTreeMap<String, Vec<u8>> {
+    fn image(&self, left: Left, random: &mut Random) -> Image {
         let names: HashSet<&String> = self.durable.keys().chain(self.seen.keys()).collect();
         let mut names: Vec<_> = names.into_iter().collect();
         names.sort();
@@ -206,7 +206,7 @@ impl Acknowledged {
 
 /// What became of all images.
 #[derive(Debug, Default)]
-struct Outcome {
+pub struct Outcome {
     images: usize,
     /// Those that had lost something that was acknowledged.
     lost: usize,
@@ -217,65 +217,100 @@ struct Outcome {
 
 /// Looks at every state in which the disk may be left.
 fn replay(disk: Disk, events: &[Event], acknowledged: &[Acknowledged], somethings: usize) -> Outcome {
-    let mut disk = disk;
+    let place = tempfile::tempdir_in(memory()).unwrap();
+    let file = place.path().join("m2mint.db");
     let mut outcome = Outcome::default();
     let mut known = HashSet::new();
+    images(disk, events, somethings, |number, left, image| {
+        let required = acknowledged.iter().filter(|one| one.after <= number + 1).max_by_key(|one| one.seq);
+        outcome.images += 1;
+        // The same image is as good as it was, unless more is demanded of it.
+        if !known.insert(hash_of(&(image, required.map(|one| one.seq)))) {
+            return;
+        }
+        lay_out(place.path(), image);
+        match look(&file, required) {
+            Ok(true) => {}
+            Ok(false) => {
+                outcome.lost += 1;
+                let seq = required.map_or(0, |one| one.seq);
+                outcome.first.get_or_insert(format!("lost {seq} after {number} {left:?}"));
+            }
+            Err(reason) => {
+                outcome.broken += 1;
+                outcome.first.get_or_insert(format!("{reason} after {number} {left:?}"));
+            }
+        }
+    });
+    outcome
+}
+
+/// The same, where `look` says what is wrong.
+pub fn replay_with(
+    disk: Disk,
+    events: &[Event],
+    somethings: usize,
+    mut look: impl FnMut(&Path) -> Result<(), String>,
+) -> Outcome {
     let place = tempfile::tempdir_in(memory()).unwrap();
+    let mut outcome = Outcome::default();
+    let mut known = HashSet::new();
+    images(disk, events, somethings, |number, left, image| {
+        outcome.images += 1;
+        if !known.insert(hash_of(image)) {
+            return;
+        }
+        lay_out(place.path(), image);
+        if let Err(reason) = look(&place.path().join("m2mint.db")) {
+            outcome.broken += 1;
+            outcome.first.get_or_insert(format!("{reason} after {number} {left:?}"));
+        }
+    });
+    outcome
+}
+
+type Image = BTreeMap<String, Vec<u8>>;
+
+fn images(disk: Disk, events: &[Event], somethings: usize, mut look: impl FnMut(usize, Left, &Image)) {
+    let mut disk = disk;
     for (number, event) in events.iter().enumerate() {
         disk.apply(event);
         let mut random = Random::seeded(number as u64 + 1);
         let lefts = [Left::Nothing, Left::Everything].into_iter();
-        let required = acknowledged.iter().filter(|one| one.after <= number + 1).max_by_key(|one| one.seq);
         for left in lefts.chain(std::iter::repeat_n(Left::Something, somethings)) {
-            let image = disk.image(left, &mut random);
-            outcome.images += 1;
-            // The same image is as good as it was, unless more is demanded of it.
-            let mut hasher = DefaultHasher::new();
-            (&image, required.map(|one| one.seq)).hash(&mut hasher);
-            if !known.insert(hasher.finish()) {
-                continue;
-            }
-            match look(place.path(), &image, required) {
-                Ok(true) => {}
-                Ok(false) => {
-                    outcome.lost += 1;
-                    let seq = required.map_or(0, |one| one.seq);
-                    outcome.first.get_or_insert(format!("lost {seq} after {number} {left:?}"));
-                }
-                Err(reason) => {
-                    outcome.broken += 1;
-                    outcome.first.get_or_insert(format!("{reason} after {number} {left:?}"));
-                }
-            }
+            look(number, left, &disk.image(left, &mut random));
         }
     }
-    outcome
 }
 
-/// Where files are quick to make.
-fn memory() -> &'static Path {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { memory } else { Path::new("/tmp") }
+fn hash_of(value: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
-/// Whether an image holds what was acknowledged, or what is wrong with it.
-fn look(
-    place: &Path,
-    image: &BTreeMap<String, Vec<u8>>,
-    required: Option<&Acknowledged>,
-) -> Result<bool, String> {
+fn lay_out(place: &Path, image: &Image) {
     for name in ["m2mint.db", "m2mint.db-wal", "m2mint.db-shm", "m2mint.db-journal"] {
         let _ = std::fs::remove_file(place.join(name));
     }
     for (name, bytes) in image {
         std::fs::write(place.join(name), bytes).unwrap();
     }
-    let file = place.join("m2mint.db");
+}
+
+/// Where files are quick to make.
+pub fn memory() -> &'static Path {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory } else { Path::new("/tmp") }
+}
+
+/// Whether a file holds what was acknowledged, or what is wrong with it.
+fn look(file: &Path, required: Option<&Acknowledged>) -> Result<bool, String> {
     if !file.exists() {
         return if required.is_none() { Ok(true) } else { Err("the file is gone".into()) };
     }
     let words = |error: rusqlite::Error| error.to_string();
-    let db = Connection::open(&file).map_err(words)?;
+    let db = Connection::open(file).map_err(words)?;
     db.execute_batch("PRAGMA synchronous = OFF").map_err(words)?;
     let check: String = db.query_row("PRAGMA integrity_check(3)", [], |row| row.get(0)).map_err(words)?;
     if check != "ok" {
@@ -372,7 +407,7 @@ fn agree(db: &Connection) -> Result<(), String> {
     Ok(())
 }
 
-fn row(what: &str, outcome: &Outcome) -> Row {
+pub fn row(what: &str, outcome: &Outcome) -> Row {
     let lost = outcome.lost + outcome.broken;
     if let Some(first) = &outcome.first {
         println!("{what}: {} lost, {} broken, first: {first}", outcome.lost, outcome.broken);

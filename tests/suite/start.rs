@@ -141,6 +141,20 @@ fn a_database_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
+fn a_damaged_file_is_refused_and_left_alone() {
+    let directory = used();
+    let file = directory.path().join("m2mint.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    // The last page is some table's or index's.
+    let page = bytes.len() - 4096;
+    bytes[page..page + 100].fill(0x5a);
+    std::fs::write(&file, &bytes).unwrap();
+    let said = refusal(directory.path(), &[]);
+    assert!(said.contains("is damaged") && said.contains("Restore a backup"), "{said}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+}
+
+#[test]
 fn a_wrong_or_missing_or_open_master_key() {
     let directory = used();
     let key = directory.path().join("m2mint.db.key");
