@@ -214,6 +214,29 @@ struct View {
     rings: Vec<RingView>,
     policy: Policy,
     now: Moment,
+    clock_set: Option<ClockSet>,
+}
+
+/// That the clock was set, as the audit log tells.
+struct ClockSet {
+    at: String,
+    ahead_by: Option<String>,
+    back_by: Option<String>,
+}
+
+impl ClockSet {
+    fn read(store: &Store) -> Result<Option<Self>> {
+        let entry = store.read(audit::newest_clock_jump)?;
+        let entry = entry.and_then(|entry| serde_json::from_str::<Value>(&entry.line).ok());
+        Ok(entry.map(|entry| {
+            let text = |pointer| entry.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            Self {
+                at: text("/at").unwrap_or_default(),
+                ahead_by: text("/changed/ahead_by"),
+                back_by: text("/changed/back_by"),
+            }
+        }))
+    }
 }
 
 /// One ring, and what comes next in it.
@@ -246,7 +269,8 @@ impl View {
             outlook: ring.keys.outlook(&policy, now, ring.rotation_asked.is_some()),
             ring,
         };
-        Ok(Self { rings: rings.into_iter().map(view).collect(), policy, now })
+        let clock_set = ClockSet::read(store)?;
+        Ok(Self { rings: rings.into_iter().map(view).collect(), policy, now, clock_set })
     }
 
     /// Which ring is meant, where there are several.
@@ -335,6 +359,13 @@ impl View {
         for ring in &self.rings {
             output::line(&format!("{}{}", self.label(ring, ": "), self.next(ring)));
         }
+        if let Some(ClockSet { at, ahead_by, back_by }) = &self.clock_set {
+            let (direction, by) = ahead_by.as_ref().map_or(("back", back_by), |_| ("ahead", ahead_by));
+            let by = by.as_deref().unwrap_or_default();
+            output::line(&format!(
+                "the clock was set {direction} by {by} at {at}; waiting times of keys are not affected"
+            ));
+        }
         Ok(())
     }
 
@@ -363,6 +394,11 @@ impl View {
         json!({
             "keys": self.rings.iter().flat_map(|ring| ring.ordered().map(|one| key(ring, one))).collect::<Vec<_>>(),
             "next": soonest.map(next),
+            "clock_set": self.clock_set.as_ref().map(|set| json!({
+                "at": set.at,
+                "ahead_by": set.ahead_by,
+                "back_by": set.back_by,
+            })),
             "next_by_alg": self.rings.iter().map(next).collect::<Vec<_>>(),
         })
     }

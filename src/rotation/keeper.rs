@@ -239,11 +239,14 @@ pub fn open(
         unknown: false,
         clear_log: true,
         jump: opened.jump,
+        was_set: 0,
+        set_told: None,
         failing: false,
         master_missing: false,
         told,
         signed: opened.clock.moment(),
     };
+    duty.note_clock_set(opened.was_set);
     // Before anybody is served: a key that was revoked while no server ran signs nothing and is published nowhere.
     duty.answer_requests()?;
     duty.keep_rings()?;

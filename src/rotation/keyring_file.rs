@@ -54,6 +54,8 @@ pub struct Opened {
     pub clock: AttestedClock,
     /// Milliseconds by which the wall clock is further than anything attests.
     pub jump: i64,
+    /// Milliseconds by which the wall clock was surely set since the file was last written: back, when negative.
+    pub was_set: i64,
 }
 
 /// A minter for the active key of each ring.
@@ -180,7 +182,9 @@ pub fn open(
         if last.boot == reading.boot { reading.steady.saturating_sub(last.steady).max(0) } else { HEARTBEAT };
     let signed_until =
         UnixTime::from_millis(last.wall.millis().saturating_add(since).saturating_add(TOLERATED_JUMP));
-    clock.observe(reading);
+    let seen = clock.observe(reading);
+    // A reboot leaves nothing to compare with, but time never goes back.
+    let was_set = if last.boot == reading.boot { seen } else { reading.wall.millis_since(last.wall).min(0) };
     let trusted =
         Reading { wall: UnixTime::from_millis(reading.wall.millis().saturating_sub(jump)), ..reading };
     let stored = AttestedClock::resume(clock.moment().attested, trusted);
@@ -193,7 +197,7 @@ pub fn open(
         audit::append(db, &entry.with("version", env!("CARGO_PKG_VERSION")))?;
         Ok(Vec::new())
     })?;
-    Ok(Opened { rings, minters, clock, jump })
+    Ok(Opened { rings, minters, clock, jump, was_set })
 }
 
 /// Changes the rings of the file, as they are now, in one transaction, and answers them with a minter for each active key;

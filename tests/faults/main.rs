@@ -8,6 +8,7 @@
 //! | [`corruption`] | the file: flipped bytes, missing ends |
 //! | [`processes`] | the order: several at once on one file |
 //! | [`upgrade`] | the upgrade: files of earlier versions |
+//! | [`clock`] | the time: clocks that are set |
 //!
 //! [`vfs`] is the layer between SQLite and the disk that fails on demand
 //! and writes down what goes to the disk
@@ -19,6 +20,7 @@
 #[allow(dead_code, unused_imports)]
 mod support;
 
+mod clock;
 mod corruption;
 mod crash;
 mod disk;
@@ -60,6 +62,9 @@ const CASES: &[Case] = cases! {
         a_file_of_each_earlier_schema_is_brought_up_to_date,
         an_upgrade_that_is_killed_or_loses_power_is_repeated,
         a_newer_file_is_refused_untouched;
+    clock:
+        a_clock_that_is_set_promotes_and_deletes_nothing_early_and_locks_nobody_out,
+        the_real_program_says_that_its_clock_was_set_and_goes_on;
 };
 
 fn main() -> std::process::ExitCode {

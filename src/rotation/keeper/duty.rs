@@ -57,6 +57,10 @@ pub(super) struct Duty {
     pub(super) clear_log: bool,
     /// How far the clock has jumped ahead of what is written down.
     pub(super) jump: i64,
+    /// By how many milliseconds the wall clock was set since that was last written to the audit log: back, when negative.
+    pub(super) was_set: i64,
+    /// When that was last written.
+    pub(super) set_told: Option<Moment>,
     /// Whether the last tick failed: an error is logged when it begins and when it ends.
     pub(super) failing: bool,
     /// Whether the master key was rotated to one that cannot be found: that is said once.
@@ -116,6 +120,7 @@ impl Duty {
         // A master key that cannot be found holds up new keys, and nothing else.
         let done = self.keep_rings().and_then(|()| self.do_what_is_due());
         self.heartbeat()?;
+        self.tell_clock_set()?;
         self.tell_log()?;
         self.clear_log = self.clear_log && !self.store.checkpoint();
         self.say_status();
@@ -125,13 +130,7 @@ impl Duty {
     fn look_at_clock(&mut self) {
         let reading = self.clock.read();
         let jump = self.attested.observe(reading);
-        if jump.abs() > TOLERATED_JUMP {
-            let jumped = Span(Duration::from_millis(jump.unsigned_abs()));
-            let direction = if jump > 0 { "ahead" } else { "back" };
-            tracing::warn!(
-                "the clock was set {direction} by {jumped}; waiting times of keys are not affected"
-            );
-        }
+        self.note_clock_set(jump);
         // A jump ahead is trusted when it is written down, and that is done when somebody wants to sign. A jump back
         // lets the clock run within what is written down already.
         self.jump = self.jump.saturating_add(jump).max(0);
@@ -140,6 +139,32 @@ impl Duty {
             self.shared.gate.trust(reading);
         }
         *self.shared.moment.lock() = self.now();
+    }
+
+    /// Logs that the clock was set, and keeps it for the audit log.
+    pub(super) fn note_clock_set(&mut self, by: i64) {
+        if by.abs() <= TOLERATED_JUMP {
+            return;
+        }
+        let span = Span(Duration::from_millis(by.unsigned_abs()));
+        let direction = if by > 0 { "ahead" } else { "back" };
+        tracing::warn!("the clock was set {direction} by {span}; waiting times of keys are not affected");
+        self.was_set = self.was_set.saturating_add(by);
+    }
+
+    /// Writes to the audit log that the clock was set. A clock that is set all the time is told of once a minute.
+    fn tell_clock_set(&mut self) -> Result<(), RotationError> {
+        let now = self.now();
+        let told = |at: Moment| now.attested.millis_since(at.attested) < HEARTBEAT;
+        if self.was_set == 0 || self.set_told.is_some_and(told) {
+            return Ok(());
+        }
+        let by = Span(Duration::from_millis(self.was_set.unsigned_abs())).to_string();
+        let direction = if self.was_set > 0 { "ahead_by" } else { "back_by" };
+        let entry = Entry::new(now.wall, &Origin::of(SERVER), Action::ClockJump).with(direction, by);
+        self.store.write(|db| audit::append(db, &entry))?;
+        (self.was_set, self.set_told) = (0, Some(now));
+        Ok(())
     }
 
     /// Where the clocks stand, as far as the wall clock is trusted.
