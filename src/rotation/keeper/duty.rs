@@ -26,6 +26,7 @@ use crate::rotation::{RotationError, Settings};
 use crate::store::audiences::StoredAudience;
 use crate::store::keys::{KeyRequest, Ring, Sealed};
 use crate::store::{Store, audiences, audit, changes, clients, keys, revocations};
+use crate::witness::{Keys, Witness};
 
 /// How often the keeper looks at the clock and at the file.
 const TICK: Duration = Duration::from_millis(200);
@@ -57,6 +58,14 @@ pub(super) struct Duty {
     pub(super) clear_log: bool,
     /// How far the clock has jumped ahead of what is written down.
     pub(super) jump: i64,
+    /// What outside the file knows of its keys.
+    pub(super) witness: Witness,
+    /// What was last written there.
+    pub(super) witnessed: Option<Keys>,
+    /// When the file was made.
+    pub(super) created: UnixTime,
+    /// Whether it could not be written: that is logged when it begins and when it ends.
+    pub(super) witness_failing: bool,
     /// By how many milliseconds the wall clock was set since that was last written to the audit log: back, when negative.
     pub(super) was_set: i64,
     /// When that was last written.
@@ -121,6 +130,7 @@ impl Duty {
         let done = self.keep_rings().and_then(|()| self.do_what_is_due());
         self.heartbeat()?;
         self.tell_clock_set()?;
+        self.keep_witness();
         self.tell_log()?;
         self.clear_log = self.clear_log && !self.store.checkpoint();
         self.say_status();
@@ -552,9 +562,41 @@ impl Duty {
         let differ = rings != self.rings;
         if differ {
             (self.rings, self.minters) = (rings, minters);
+            self.keep_witness();
             self.publish();
         }
         differ
+    }
+
+    /// Writes down outside the file which keys there are, before anybody sees them. What cannot be written does not hold up
+    /// keys: it is tried again.
+    pub(super) fn keep_witness(&mut self) {
+        let keys = Keys::of(&self.rings);
+        if self.witnessed.as_ref() == Some(&keys) {
+            return;
+        }
+        let last = match self.store.read(audit::last) {
+            Ok(Some(last)) => last,
+            Ok(None) => return,
+            // Whatever holds up reading is logged elsewhere.
+            Err(_) => return,
+        };
+        match self.witness.write(self.created, (last.0, &last.1), &keys) {
+            Ok(()) => {
+                self.witnessed = Some(keys);
+                if std::mem::take(&mut self.witness_failing) {
+                    tracing::info!("changes of keys are noted outside the database again");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.witness_failing, true) {
+                    tracing::error!(
+                        %error,
+                        "changes of keys cannot be noted outside the database: an old copy of it would not be recognised"
+                    );
+                }
+            }
+        }
     }
 
     fn publish(&mut self) {
