@@ -64,19 +64,22 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     let issuer = store.read(keys::issuer)?;
     let founded = issuer.is_some();
     let witness = Witness::of(&config.master_key, &config.database);
-    let witnessed = match &issuer {
-        Some(issuer) => store.read(|db| Ok(witness.check(db, issuer.created)))??,
-        None => {
-            // Where the master key is gone too, nothing is left of what was.
-            if !matches!(&config.master_key, MasterKeySource::Beside(key) if !key.exists()) {
-                witness.allow_founding()?;
-            }
-            None
+    if issuer.is_none() {
+        // Where the master key is gone too, nothing is left of what was.
+        if !matches!(&config.master_key, MasterKeySource::Beside(key) if !key.exists()) {
+            witness.allow_founding()?;
         }
-    };
-    let master = match issuer {
+    }
+    let master = match &issuer {
         Some(issuer) => master_key::open(&config.master_key, &config.database, &issuer.master_check)?,
         None => master_key::read(&config.master_key, &config.database, false)?,
+    };
+    let witnessed = match &issuer {
+        // A wrong master key comes first: it is told when the keys are opened.
+        Some(issuer) if master.passes(&issuer.master_check) => {
+            store.read(|db| Ok(witness.check(db, issuer.created)))??
+        }
+        _ => None,
     };
     let settings = rotation_settings(config);
     let mut new_admin_key = None;

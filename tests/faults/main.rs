@@ -9,6 +9,7 @@
 //! | [`processes`] | the order: several at once on one file |
 //! | [`upgrade`] | the upgrade: files of earlier versions |
 //! | [`clock`] | the time: clocks that are set |
+//! | [`restored`] | the history: old copies that are put back |
 //!
 //! [`vfs`] is the layer between SQLite and the disk that fails on demand
 //! and writes down what goes to the disk
@@ -27,6 +28,7 @@ mod disk;
 mod power;
 mod processes;
 mod random;
+mod restored;
 mod table;
 mod upgrade;
 mod vfs;
@@ -65,6 +67,7 @@ const CASES: &[Case] = cases! {
     clock:
         a_clock_that_is_set_promotes_and_deletes_nothing_early_and_locks_nobody_out,
         the_real_program_says_that_its_clock_was_set_and_goes_on;
+    restored: every_copy_from_before_a_change_of_keys_is_noticed;
 };
 
 fn main() -> std::process::ExitCode {
