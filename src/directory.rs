@@ -124,6 +124,8 @@ pub struct Directory {
     used: Mutex<std::collections::HashMap<(Box<str>, i64), UnixTime>>,
     /// Whether any client has a chosen secret: then unknown clients must cost as much as known ones.
     any_slow_secret: AtomicBool,
+    /// Whether signing keys changed, or requests concerning them came, that the keeper has not taken in.
+    keys_changed: AtomicBool,
 }
 
 /// How fine the time of last use is kept.
@@ -142,6 +144,7 @@ impl Directory {
             progress: Mutex::default(),
             used: Mutex::default(),
             any_slow_secret: AtomicBool::new(false),
+            keys_changed: AtomicBool::new(false),
         };
         let data_version = store.data_version()?;
         let mut progress = directory.progress.lock();
@@ -193,6 +196,19 @@ impl Directory {
         self.used.lock().drain().collect()
     }
 
+    /// Takes back what could not be written, for the next write. What was noted since is newer.
+    pub fn put_back_uses(&self, uses: Vec<clients::Use>) {
+        let mut used = self.used.lock();
+        for (secret, at) in uses {
+            used.entry(secret).or_insert(at);
+        }
+    }
+
+    /// Whether signing keys changed, or requests concerning them came, since the last call that answered so.
+    pub fn take_keys_changed(&self) -> bool {
+        self.keys_changed.swap(false, Ordering::AcqRel)
+    }
+
     /// Forgets the revoked tokens that the file has forgotten.
     ///
     /// # Errors
@@ -205,8 +221,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Takes in what changed in the file, if anything did. Answers whether the signing keys, or requests concerning
-    /// them, are among it.
+    /// Takes in what changed in the file, if anything did. Signing keys, and requests concerning them, are only noted, for
+    /// [`Directory::take_keys_changed`]. Answers whether any wait for the keeper.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read, or makes no sense.
@@ -214,7 +230,7 @@ impl Directory {
         let mut progress = self.progress.lock();
         let data_version = store.data_version()?;
         if progress.data_version == data_version {
-            return Ok(false);
+            return Ok(self.keys_changed.load(Ordering::Acquire));
         }
         let keys = match store.read(|db| changes::since(db, progress.seq))? {
             Changes::Everything => {
@@ -238,9 +254,12 @@ impl Directory {
                 changes.contains(&Change::Keys)
             }
         };
-        // Only now: had anything above failed, the next call must look again.
+        // Only now: had anything above failed, the next call must look again. Whoever looks, the keeper has to hear of keys.
+        if keys {
+            self.keys_changed.store(true, Ordering::Release);
+        }
         progress.data_version = data_version;
-        Ok(keys)
+        Ok(self.keys_changed.load(Ordering::Acquire))
     }
 
     fn reload(&self, store: &Store, progress: &mut Progress, replace: bool) -> Result<()> {

@@ -24,6 +24,7 @@ pub mod signals;
 pub mod startup;
 pub mod store;
 pub mod systemd;
+pub mod witness;
 
 /// Compiles and runs the Rust of the README.
 #[cfg(doctest)]

@@ -13,6 +13,7 @@ use m2mint_keys::crypto::CryptoError;
 use m2mint_keys::seal::MasterKey;
 
 use crate::config::{MasterKeySource, SecretText};
+use crate::store::schema::folder_of;
 
 /// Why there is no master key, in words for the person who starts the program.
 #[derive(Debug, thiserror::Error)]
@@ -244,8 +245,4 @@ pub fn write_private(path: &Path, secret: &str) -> io::Result<()> {
     file.write_all(b"\n")?;
     file.sync_all()?;
     folder_of(path)?.sync_all()
-}
-
-fn folder_of(path: &Path) -> io::Result<File> {
-    File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use m2mint_keys::crypto::{self, CryptoError};
 
 use crate::clock::Clock;
-use crate::config::{Config, SecretText};
+use crate::config::{Config, MasterKeySource, SecretText};
 use crate::directory::Directory;
 use crate::http::admin::AdminKeys;
 use crate::master_key::{self, MasterKeyError};
@@ -15,6 +15,7 @@ use crate::rotation::keeper::{self, FindMaster, Waiting};
 use crate::rotation::keyring_file::SERVER;
 use crate::rotation::{RotationError, Settings, keyring_file};
 use crate::store::{Claim, OpenError, Store, StoreError, admin_keys, audit, keys, schema};
+use crate::witness::{Witness, WitnessError};
 
 /// Why the server does not start, in words for the person who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum StartError {
     /// There is no randomness to be had.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// The database was put back.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
 }
 
 /// Everything that the server works on.
@@ -56,11 +60,26 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     schema::create_private(&config.database)?;
     let claim = Claim::take(&config.database)?;
     let store = Arc::new(Store::open(&config.database, Some(claim))?);
+    store.check_whole()?;
     let issuer = store.read(keys::issuer)?;
     let founded = issuer.is_some();
-    let master = match issuer {
+    let witness = Witness::of(&config.master_key, &config.database);
+    if issuer.is_none() {
+        // Where the master key is gone too, nothing is left of what was.
+        if !matches!(&config.master_key, MasterKeySource::Beside(key) if !key.exists()) {
+            witness.allow_founding()?;
+        }
+    }
+    let master = match &issuer {
         Some(issuer) => master_key::open(&config.master_key, &config.database, &issuer.master_check)?,
         None => master_key::read(&config.master_key, &config.database, false)?,
+    };
+    let witnessed = match &issuer {
+        // A wrong master key comes first: it is told when the keys are opened.
+        Some(issuer) if master.passes(&issuer.master_check) => {
+            store.read(|db| Ok(witness.check(db, issuer.created)))??
+        }
+        _ => None,
     };
     let settings = rotation_settings(config);
     let mut new_admin_key = None;
@@ -78,7 +97,9 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     let (kept, known) = (Arc::clone(&store), Arc::clone(&directory));
     let source = config.master_key.clone();
     let find_master: FindMaster = Box::new(move |check| master_key::find(&source, check));
-    let keeper = keeper::open(kept, known, clock.clone(), (master, find_master), settings, !founded)?;
+    let witness = (witness, witnessed);
+    let keeper =
+        keeper::open(kept, known, clock.clone(), (master, find_master), settings, witness, !founded)?;
     Ok(Open { store, directory, keeper, new_admin_key })
 }
 

@@ -515,6 +515,44 @@ impl KeyRing {
         Ok(())
     }
 
+    /// Makes a ring that was put back from a backup follow what is known of it from after that: a key that `may_sign` stays,
+    /// one that `may_verify` only is retired, any other is out. The standby signs where no active key is left; where that is
+    /// missing too, a fresh key, which no verifier knows yet. The caller commits as after [`KeyRing::apply`].
+    pub fn follow(
+        &mut self,
+        may_sign: impl Fn(&Kid) -> bool,
+        may_verify: impl Fn(&Kid) -> bool,
+        now: Moment,
+        fresh: [NewKey; 2],
+        longest_lifetime: Duration,
+    ) {
+        for key in &mut self.keys {
+            let signs = key.has_private_half();
+            if key.revoked.is_some() || signs && may_sign(&key.kid) {
+                continue;
+            }
+            if !may_verify(&key.kid) {
+                key.revoked = Some(now);
+            } else if signs {
+                // It may have signed until now, for as long as anything may be signed for now.
+                key.promoted = key.promoted.or(Some(now));
+                key.retired = Some(now);
+                key.signed_until = key.signed_until.max(Some(now.wall));
+                key.longest_lifetime = key.longest_lifetime.max(longest_lifetime);
+            }
+        }
+        let mut fresh = fresh.into_iter();
+        if self.active().is_none() {
+            if self.standby().is_none() {
+                self.add_standby(fresh.next(), now, longest_lifetime);
+            }
+            self.promote_standby(now, longest_lifetime);
+        }
+        if self.standby().is_none() {
+            self.add_standby(fresh.next(), now, longest_lifetime);
+        }
+    }
+
     /// Remembers that tokens may live for `lifetime`. Must be committed before any such token is signed.
     /// Answers whether anything changed.
     pub fn allow_lifetime(&mut self, lifetime: Duration) -> bool {

@@ -16,13 +16,17 @@ use serde_json::{Value, json};
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config};
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::master_key;
 use crate::model::Span;
 use crate::model::audience::parse_algorithm;
 use crate::model::audit::{self as told, Entry, Origin};
-use crate::rotation::RotationError;
 use crate::rotation::keeper::in_words;
+use crate::rotation::{RotationError, keyring_file};
+use crate::startup::rotation_settings;
 use crate::store::keys::{KeyRequest, Ring};
 use crate::store::{Claim, OpenError, Store, audit, keys};
+use crate::witness::{self, Witness, WitnessError};
 
 /// How long to wait for the server to meet a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,6 +42,12 @@ pub enum Action {
         /// The ring of this algorithm only: EdDSA or ES256
         #[arg(long, value_parser = algorithm)]
         alg: Option<Algorithm>,
+    },
+    /// Go on with a database that was put back from a backup: keys that were retired or revoked since sign no more
+    Recover {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Take a key out of the JWKS at once: its tokens are refused from now on
     Revoke {
@@ -56,6 +66,9 @@ pub enum Action {
 /// When there is no such key, or the file cannot be used.
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
+    if let Action::Recover { yes } = action {
+        return recover(&config, *yes, as_json);
+    }
     let served = is_served(&config.database)?;
     let store = Store::open(&config.database, None)?;
     match action {
@@ -65,7 +78,56 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         }
         Action::Rotate { alg } => rotate(&store, served, config.rotation, *alg, as_json),
         Action::Revoke { kid, yes } => revoke(&store, served, config.rotation, kid, *yes, as_json),
+        // Done above: it needs the file for itself.
+        Action::Recover { .. } => Ok(()),
     }
+}
+
+fn recover(config: &Config, yes: bool, as_json: bool) -> Result {
+    let store = Store::open(&config.database, Some(Claim::take(&config.database)?))?;
+    store.check_whole()?;
+    let issuer = store.read(keys::issuer)?.ok_or(RotationError::NoKeys)?;
+    let witness = Witness::of(&config.master_key, &config.database);
+    let later = match store.read(|db| Ok(witness.check(db, issuer.created)))? {
+        Err(WitnessError::Restored { .. }) => witness.read(issuer.created)?,
+        other => {
+            other?;
+            None
+        }
+    };
+    let Some((later, place)) = later else {
+        if !as_json {
+            output::line("nothing to do: nothing is known of later changes of keys");
+        }
+        return Ok(());
+    };
+    output::confirm(
+        "Go on with this database? Keys that were retired or revoked after the backup sign no more; where none is left, a new \
+         one signs, which verifiers have to fetch. Clients, secrets and revocations stay as they were when it was made.",
+        yes,
+    )?;
+    let master = master_key::open(&config.master_key, &config.database, &issuer.master_check)?;
+    let (reading, settings) = (Clock::system().read(), rotation_settings(config));
+    let origin = Origin::command_line();
+    let (rings, _) = keyring_file::recover(&store, &master, reading, &settings, &later.keys, &origin)?;
+    let last = store.read(audit::last)?;
+    let (seq, hash) = last.ok_or(RotationError::NoKeys)?;
+    witness.at(&place).write(issuer.created, (seq, &hash), &witness::Keys::of(&rings))?;
+    // Private halves that must not sign any more are in the log no more either.
+    store.checkpoint();
+    let view = View::read(&store, config.rotation)?;
+    if as_json {
+        return output::json(&view.to_json());
+    }
+    for ring in &view.rings {
+        let kid = ring.signing().map(Kid::to_string).unwrap_or_default();
+        output::line(&format!("{}{kid} signs when the server starts", view.label(ring, ": ")));
+    }
+    output::line(
+        "Do again what was done to clients, secrets and revocations since the backup: see \"Back up and restore\" in \
+         deploy/README.md",
+    );
+    Ok(())
 }
 
 /// Whether a server works on the file.
@@ -214,6 +276,29 @@ struct View {
     rings: Vec<RingView>,
     policy: Policy,
     now: Moment,
+    clock_set: Option<ClockSet>,
+}
+
+/// That the clock was set, as the audit log tells.
+struct ClockSet {
+    at: String,
+    ahead_by: Option<String>,
+    back_by: Option<String>,
+}
+
+impl ClockSet {
+    fn read(store: &Store) -> Result<Option<Self>> {
+        let entry = store.read(audit::newest_clock_jump)?;
+        let entry = entry.and_then(|entry| serde_json::from_str::<Value>(&entry.line).ok());
+        Ok(entry.map(|entry| {
+            let text = |pointer| entry.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            Self {
+                at: text("/at").unwrap_or_default(),
+                ahead_by: text("/changed/ahead_by"),
+                back_by: text("/changed/back_by"),
+            }
+        }))
+    }
 }
 
 /// One ring, and what comes next in it.
@@ -246,7 +331,8 @@ impl View {
             outlook: ring.keys.outlook(&policy, now, ring.rotation_asked.is_some()),
             ring,
         };
-        Ok(Self { rings: rings.into_iter().map(view).collect(), policy, now })
+        let clock_set = ClockSet::read(store)?;
+        Ok(Self { rings: rings.into_iter().map(view).collect(), policy, now, clock_set })
     }
 
     /// Which ring is meant, where there are several.
@@ -335,6 +421,13 @@ impl View {
         for ring in &self.rings {
             output::line(&format!("{}{}", self.label(ring, ": "), self.next(ring)));
         }
+        if let Some(ClockSet { at, ahead_by, back_by }) = &self.clock_set {
+            let (direction, by) = ahead_by.as_ref().map_or(("back", back_by), |_| ("ahead", ahead_by));
+            let by = by.as_deref().unwrap_or_default();
+            output::line(&format!(
+                "the clock was set {direction} by {by} at {at}; waiting times of keys are not affected"
+            ));
+        }
         Ok(())
     }
 
@@ -363,6 +456,11 @@ impl View {
         json!({
             "keys": self.rings.iter().flat_map(|ring| ring.ordered().map(|one| key(ring, one))).collect::<Vec<_>>(),
             "next": soonest.map(next),
+            "clock_set": self.clock_set.as_ref().map(|set| json!({
+                "at": set.at,
+                "ahead_by": set.ahead_by,
+                "back_by": set.back_by,
+            })),
             "next_by_alg": self.rings.iter().map(next).collect::<Vec<_>>(),
         })
     }

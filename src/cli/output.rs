@@ -12,6 +12,7 @@ use crate::master_key::MasterKeyError;
 use crate::rotation::RotationError;
 use crate::startup::StartError;
 use crate::store::{OpenError, StoreError};
+use crate::witness::WitnessError;
 
 /// Why a verb did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,7 @@ failed!(
     MasterKeyError,
     RotationError,
     Problems,
+    WitnessError,
     io::Error,
     serde_json::Error
 );

@@ -86,7 +86,8 @@ impl State {
         let (store, directory) = (Arc::clone(&self.store), Arc::clone(&self.directory));
         let changed = background::run(move || {
             let value = change(&store);
-            // Also after an error: if it is not known whether the file took the change, memory follows the file.
+            // Also after an error: if it is not known whether the file took the change, memory follows the file. What that
+            // says about keys waits in the directory until the keeper takes it in.
             let keys = directory.refresh(&store);
             Ok::<_, E>((value?, keys?))
         });

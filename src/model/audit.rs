@@ -87,6 +87,10 @@ pub enum Action {
     KeyDelete,
     /// A key was taken out at once.
     KeyRevoke,
+    /// The keys of a file that was put back follow what is known of them from after the backup.
+    KeyRecover,
+    /// The wall clock was set.
+    ClockJump,
     /// A clock that had jumped ahead is signed by from now on.
     ClockTrust,
     /// Every private key was sealed anew.
@@ -120,6 +124,8 @@ impl Action {
             Self::KeyStandby => "key.standby",
             Self::KeyDelete => "key.delete",
             Self::KeyRevoke => "key.revoke",
+            Self::KeyRecover => "key.recover",
+            Self::ClockJump => "clock.jump",
             Self::ClockTrust => "clock.trust",
             Self::MasterKeyRotate => "master_key.rotate",
             Self::AuthenticationRefuse => "authentication.refuse",
@@ -131,6 +137,7 @@ impl Action {
     const fn outcome(self) -> &'static str {
         match self {
             Self::AuthenticationRefuse => "refused",
+            Self::ClockJump => "seen",
             Self::KeyRotationAsk | Self::KeyRevocationAsk => "asked",
             _ => "done",
         }

@@ -28,6 +28,7 @@ use crate::rotation::published::Published;
 use crate::rotation::rings;
 use crate::rotation::{RotationError, Settings};
 use crate::store::{Store, audiences, audit};
+use crate::witness::{Keys, Witness};
 
 /// How often the clock is written down, in milliseconds.
 pub const HEARTBEAT: i64 = 60_000;
@@ -187,7 +188,7 @@ pub struct Running {
 /// Finds the master key that passes a check, after it was rotated.
 pub type FindMaster = Box<dyn Fn(&[u8]) -> Option<MasterKey> + Send>;
 
-/// Opens the keys of the file. `unseen` says that they were made just now, so that nobody can have seen them.
+/// Opens the keys of the file, of which `witness` knows so much. `unseen` says that they were made just now, so that nobody can have seen them.
 ///
 /// # Errors
 /// [`RotationError::WrongMasterKey`] when `master` did not seal them.
@@ -197,6 +198,7 @@ pub fn open(
     clock: Clock,
     (master, find_master): (MasterKey, FindMaster),
     settings: Settings,
+    (witness, witnessed): (Witness, Option<Keys>),
     unseen: bool,
 ) -> Result<Waiting, RotationError> {
     let reading = clock.read();
@@ -239,12 +241,20 @@ pub fn open(
         unknown: false,
         clear_log: true,
         jump: opened.jump,
+        witness,
+        witnessed,
+        created: opened.created,
+        witness_failing: false,
+        was_set: 0,
+        set_told: None,
         failing: false,
         master_missing: false,
         told,
         signed: opened.clock.moment(),
     };
+    duty.note_clock_set(opened.was_set);
     // Before anybody is served: a key that was revoked while no server ran signs nothing and is published nowhere.
+    duty.keep_witness();
     duty.answer_requests()?;
     duty.keep_rings()?;
     Ok(Waiting { keeper: Keeper { shared, commands }, duty })

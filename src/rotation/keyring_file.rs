@@ -19,6 +19,7 @@ use crate::rotation::rings::{self, Rings};
 use crate::rotation::{RotationError, Settings};
 use crate::store::keys::{Ring, Sealed};
 use crate::store::{Store, StoreError, audit, clients, keys};
+use crate::witness::Keys;
 
 /// Who acts when nobody asked for it: the server, by its own rules.
 pub const SERVER: &str = "server";
@@ -52,8 +53,12 @@ pub struct Opened {
     pub minters: Minters,
     /// Its clock, which goes on from where it stood.
     pub clock: AttestedClock,
+    /// When the file was made.
+    pub created: UnixTime,
     /// Milliseconds by which the wall clock is further than anything attests.
     pub jump: i64,
+    /// Milliseconds by which the wall clock was surely set since the file was last written: back, when negative.
+    pub was_set: i64,
 }
 
 /// A minter for the active key of each ring.
@@ -172,7 +177,7 @@ pub fn open(
     if !master.passes(&issuer.master_check) {
         return Err(RotationError::WrongMasterKey);
     }
-    let mut clock = issuer.clock;
+    let (mut clock, created) = (issuer.clock, issuer.created);
     let last = clock.last();
     let jump = gate::jump(last, reading);
     let jump = if jump > TOLERATED_JUMP { jump } else { 0 };
@@ -180,7 +185,9 @@ pub fn open(
         if last.boot == reading.boot { reading.steady.saturating_sub(last.steady).max(0) } else { HEARTBEAT };
     let signed_until =
         UnixTime::from_millis(last.wall.millis().saturating_add(since).saturating_add(TOLERATED_JUMP));
-    clock.observe(reading);
+    let seen = clock.observe(reading);
+    // A reboot leaves nothing to compare with, but time never goes back.
+    let was_set = if last.boot == reading.boot { seen } else { reading.wall.millis_since(last.wall).min(0) };
     let trusted =
         Reading { wall: UnixTime::from_millis(reading.wall.millis().saturating_sub(jump)), ..reading };
     let stored = AttestedClock::resume(clock.moment().attested, trusted);
@@ -193,7 +200,7 @@ pub fn open(
         audit::append(db, &entry.with("version", env!("CARGO_PKG_VERSION")))?;
         Ok(Vec::new())
     })?;
-    Ok(Opened { rings, minters, clock, jump })
+    Ok(Opened { rings, minters, clock, created, jump, was_set })
 }
 
 /// Changes the rings of the file, as they are now, in one transaction, and answers them with a minter for each active key;
@@ -236,6 +243,44 @@ pub fn change(
             heads::sign(db, incoming.key(), clock.moment())?;
         }
         Ok((rings, minters))
+    })
+}
+
+/// Makes the keys of a file that was put back follow `later`, what is known of them from after the backup: none signs that
+/// was retired or revoked since, and all that may have good tokens are published. One that is known to every verifier
+/// signs, if the file has it; else a new one.
+///
+/// # Errors
+/// [`RotationError`]; unless it is [`StoreError::OutcomeUnknown`], nothing was changed.
+pub fn recover(
+    store: &Store,
+    master: &MasterKey,
+    reading: Reading,
+    settings: &Settings,
+    later: &Keys,
+    origin: &Origin,
+) -> Result<(Rings, Minters), RotationError> {
+    let issuer = store.read(keys::issuer)?.ok_or(RotationError::NoKeys)?;
+    if !master.passes(&issuer.master_check) {
+        return Err(RotationError::WrongMasterKey);
+    }
+    let mut clock = issuer.clock;
+    clock.observe(reading);
+    change(store, master, &clock, None, |rings, now, db| {
+        let longest = longest_lifetime(db, settings)?;
+        let mut sealed = Vec::new();
+        for ring in rings.iter_mut() {
+            let (one, other) =
+                (Fresh::make(master, ring.algorithm())?, Fresh::make(master, ring.algorithm())?);
+            let fresh = [one.key, other.key];
+            ring.keys.follow(|kid| later.may_sign(kid), |kid| later.may_verify(kid), now, fresh, longest);
+            let used = |kid: &Kid| ring.keys.get(kid).is_some();
+            sealed.extend([one.sealed, other.sealed].into_iter().filter(|(kid, _)| used(kid)));
+            let active = ring.keys.active().map(|key| key.kid.to_string()).unwrap_or_default();
+            let entry = Entry::new(now.wall, origin, Action::KeyRecover).about(active);
+            audit::append(db, &entry.with("alg", ring.algorithm().name()))?;
+        }
+        Ok(sealed)
     })
 }
 

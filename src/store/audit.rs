@@ -71,6 +71,18 @@ pub fn get(db: &Connection, seq: i64) -> Result<Option<StoredEntry>> {
     Ok(statement.query_row([seq], stored_entry).optional()?)
 }
 
+/// The newest entry that tells that the clock was set.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn newest_clock_jump(db: &Connection) -> Result<Option<StoredEntry>> {
+    // No text in an entry can look like this: quotes within one are escaped.
+    let mut statement = db.prepare_cached(
+        r#"SELECT seq, hash, entry FROM audit WHERE instr(entry, '"action":"clock.jump"') > 0 ORDER BY seq DESC LIMIT 1"#,
+    )?;
+    Ok(statement.query_row([], stored_entry).optional()?)
+}
+
 /// Hands the entries after number `after` to `look`, oldest first, until it answers `false`.
 ///
 /// # Errors

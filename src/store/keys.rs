@@ -16,6 +16,8 @@ use crate::store::{Result, StoreError};
 pub struct Issuer {
     /// The sealed constant that recognises the master key.
     pub master_check: Vec<u8>,
+    /// When the file was made.
+    pub created: UnixTime,
     /// Attested time, and the reading to go on from.
     pub clock: AttestedClock,
 }
@@ -53,7 +55,7 @@ pub enum KeyRequest {
 /// # Errors
 /// [`StoreError`] when the file cannot be read.
 pub fn issuer(db: &Connection) -> Result<Option<Issuer>> {
-    let query = "SELECT master_check, attested, clock_wall, clock_steady, clock_boot FROM issuer";
+    let query = "SELECT master_check, attested, clock_wall, clock_steady, clock_boot, created_at FROM issuer";
     let row = db.query_row(query, [], |row| {
         let reading = Reading {
             wall: UnixTime::from_millis(row.get(2)?),
@@ -62,6 +64,7 @@ pub fn issuer(db: &Connection) -> Result<Option<Issuer>> {
         };
         Ok(Issuer {
             master_check: row.get(0)?,
+            created: UnixTime::from_millis(row.get(5)?),
             clock: AttestedClock::resume(Attested::from_millis(row.get(1)?), reading),
         })
     });

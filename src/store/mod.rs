@@ -21,7 +21,7 @@ pub mod revocations;
 pub mod schema;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -35,7 +35,7 @@ pub enum StoreError {
     /// The disk is full, gone, or refuses. Nothing was changed.
     #[error("the database cannot be used right now: {0}")]
     Unavailable(#[source] rusqlite::Error),
-    /// COMMIT failed with an I/O error. Recovery may still find the change in the log: reread before going on.
+    /// COMMIT failed with an I/O error. A restart may still find the change in the log, until [`Store::settle`].
     #[error("it is not known whether the database took the change: {0}")]
     OutcomeUnknown(#[source] rusqlite::Error),
     /// The file holds something that m2mint would never write.
@@ -88,6 +88,8 @@ pub struct Store {
     reader: Mutex<Option<Connection>>,
     /// How often the reader was opened.
     reader_opened: AtomicU64,
+    /// Whether the log may hold a change that nobody acknowledged, beyond where everybody reads.
+    unsettled: AtomicBool,
     /// Held as long as this process serves the file. Closed last: closing any descriptor of a file drops SQLite's locks on it.
     _claim: Option<Claim>,
 }
@@ -108,6 +110,7 @@ impl Store {
             writer: Mutex::new(Some(writer)),
             reader: Mutex::new(Some(reader)),
             reader_opened: AtomicU64::new(1),
+            unsettled: AtomicBool::new(false),
             _claim: claim,
         })
     }
@@ -116,6 +119,17 @@ impl Store {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Looks through the whole file for what cannot be.
+    ///
+    /// # Errors
+    /// [`OpenError::Damaged`]
+    pub fn check_whole(&self) -> std::result::Result<(), OpenError> {
+        match &*self.reader.lock() {
+            Some(reader) => schema::check_whole(reader, &self.path),
+            None => schema::check_whole(&schema::open_reader(&self.path, self.patience)?, &self.path),
+        }
     }
 
     /// Reads.
@@ -152,34 +166,50 @@ impl Store {
             Some(connection) => connection,
             None => schema::open_writer(&self.path, self.patience).map_err(StoreError::from)?,
         };
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(StoreError::Unavailable)?;
-        let value = match change(&transaction) {
-            Ok(value) => value,
-            Err(error) => {
-                drop(transaction);
-                *slot = Some(connection);
-                return Err(error);
-            }
-        };
+        let changed = self.transact(&mut connection, change);
+        // It stays open, also after an error: as long as any connection is, nobody recovers the log, and nobody sees what did
+        // not commit. A failed sync may have lost what it was to write, whatever a later sync says, so nothing may be built
+        // upon that. A rollback that failed leaves a connection that can begin nothing.
+        *slot = Some(connection).filter(Connection::is_autocommit);
+        changed
+    }
+
+    fn transact<T, E: From<StoreError>>(
+        &self,
+        connection: &mut Connection,
+        change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = transaction.map_err(StoreError::Unavailable)?;
+        let value = change(&transaction)?;
         match transaction.commit() {
-            Ok(()) => {
-                *slot = Some(connection);
-                Ok(value)
-            }
-            // Only a full disk is known to leave nothing behind. After any other failure the connection is dropped, and
-            // the next one rereads the file with whatever recovery makes of the log.
+            Ok(()) => Ok(value),
+            // Only a full disk is known to leave nothing behind.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                drop(connection);
                 Err(StoreError::Unavailable(error).into())
             }
             Err(error) => {
-                drop(connection);
-                self.reader.lock().take();
+                self.unsettled.store(true, Ordering::Release);
                 Err(StoreError::OutcomeUnknown(error).into())
             }
         }
+    }
+
+    /// After a commit that failed, makes sure that the change did not happen: a restart might find it in the log. Any later
+    /// write takes its place there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be written.
+    pub fn settle(&self) -> Result<()> {
+        if !self.unsettled.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.write(|db| {
+            let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            Ok::<_, StoreError>(db.pragma_update(None, "user_version", version)?)
+        })?;
+        self.unsettled.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Moves everything from the log into the file and empties the log, so that nothing erased is left in it.

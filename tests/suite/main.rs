@@ -22,6 +22,7 @@ mod limits;
 mod live_rotation;
 mod master_key;
 mod remote_verifier;
+mod restored_backup;
 mod rotation;
 mod secrets_nowhere;
 mod start;

@@ -89,6 +89,9 @@ fn every_private_key_is_sealed_anew_and_the_running_server_goes_on() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && error.contains("does not open this database"), "{error}");
     std::fs::write(&file, &*old.to_text()).unwrap();
+    // Keys were rotated since.
+    let output = command(directory.path()).args(["keys", "recover", "--yes"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     drop(Process::again(directory, &QUICK));
 }
 

@@ -1,5 +1,9 @@
 //! The rotation rule, seen from outside, by a clock that the test moves. A = 25 h, L = 1 h, s = 60 s.
 
+use std::time::{Duration, Instant};
+
+use m2mint::store::Store;
+use m2mint::store::keys::{self, KeyRequest};
 use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::UnixTime;
 use serde_json::json;
@@ -247,4 +251,22 @@ fn the_jwks_has_a_strong_etag_that_changes_with_the_keys() {
     server.rotate();
     assert_eq!(with(&etag).status, 200);
     assert_eq!(get(&format!("{url}?kid=whatever")).status, 200);
+}
+
+#[test]
+fn a_request_that_a_refused_change_comes_across_first_is_met() {
+    let server = Server::start();
+    server.client(&json!({"clientId": "taken"}));
+    let verb = Store::open(&server.database(), None).unwrap();
+    for _ in 0..10 {
+        verb.write(|db| keys::ask(db, &KeyRequest::Rotate(None), START)).unwrap();
+        // It takes in what changed in the file, and then says no.
+        let refused = server.admin("POST", "/recipe/oauth/clients", &json!({"clientId": "taken"})).json();
+        assert_eq!(refused["status"], "OAUTH_ERROR");
+        let given_up = Instant::now() + Duration::from_secs(20);
+        while !verb.read(keys::requests).unwrap().is_empty() {
+            assert!(Instant::now() < given_up, "the request was forgotten");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

@@ -141,6 +141,20 @@ fn a_database_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
+fn a_damaged_file_is_refused_and_left_alone() {
+    let directory = used();
+    let file = directory.path().join("m2mint.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    // The last page is some table's or index's.
+    let page = bytes.len() - 4096;
+    bytes[page..page + 100].fill(0x5a);
+    std::fs::write(&file, &bytes).unwrap();
+    let said = refusal(directory.path(), &[]);
+    assert!(said.contains("is damaged") && said.contains("Restore a backup"), "{said}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+}
+
+#[test]
 fn a_wrong_or_missing_or_open_master_key() {
     let directory = used();
     let key = directory.path().join("m2mint.db.key");
@@ -184,7 +198,7 @@ fn numbers_that_break_the_rotation_rule() {
 }
 
 #[test]
-fn a_stop_leaves_one_file_and_takes_less_than_five_seconds() {
+fn a_stop_leaves_no_log_and_takes_less_than_five_seconds() {
     let server = Process::start();
     let client = server.client();
     server.token(&client);
@@ -197,7 +211,7 @@ fn a_stop_leaves_one_file_and_takes_less_than_five_seconds() {
     let mut left: Vec<_> =
         std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["m2mint.db", "m2mint.db.key"]);
+    assert_eq!(left, ["m2mint.db", "m2mint.db.key", "m2mint.db.key.witness"]);
     assert_eq!(
         rusqlite::Connection::open(directory.path().join("m2mint.db"))
             .unwrap()

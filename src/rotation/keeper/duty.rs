@@ -26,6 +26,7 @@ use crate::rotation::{RotationError, Settings};
 use crate::store::audiences::StoredAudience;
 use crate::store::keys::{KeyRequest, Ring, Sealed};
 use crate::store::{Store, audiences, audit, changes, clients, keys, revocations};
+use crate::witness::{Keys, Witness};
 
 /// How often the keeper looks at the clock and at the file.
 const TICK: Duration = Duration::from_millis(200);
@@ -51,12 +52,24 @@ pub(super) struct Duty {
     pub(super) rings: Rings,
     pub(super) minters: Minters,
     pub(super) stored_audiences: Vec<StoredAudience>,
-    /// The file may say something else than `rings`: reread it.
+    /// The file may say something else than `rings`, or hold requests: reread it, and do not stop before all is answered.
     pub(super) unknown: bool,
     /// Something erased may still be in the write-ahead log.
     pub(super) clear_log: bool,
     /// How far the clock has jumped ahead of what is written down.
     pub(super) jump: i64,
+    /// What outside the file knows of its keys.
+    pub(super) witness: Witness,
+    /// What was last written there.
+    pub(super) witnessed: Option<Keys>,
+    /// When the file was made.
+    pub(super) created: UnixTime,
+    /// Whether it could not be written: that is logged when it begins and when it ends.
+    pub(super) witness_failing: bool,
+    /// By how many milliseconds the wall clock was set since that was last written to the audit log: back, when negative.
+    pub(super) was_set: i64,
+    /// When that was last written.
+    pub(super) set_told: Option<Moment>,
     /// Whether the last tick failed: an error is logged when it begins and when it ends.
     pub(super) failing: bool,
     /// Whether the master key was rotated to one that cannot be found: that is said once.
@@ -104,14 +117,20 @@ impl Duty {
 
     fn tick(&mut self) -> Result<(), RotationError> {
         self.look_at_clock();
+        self.store.settle()?;
         self.take_settings()?;
-        if self.directory.refresh(&self.store)? || self.unknown {
+        self.directory.refresh(&self.store)?;
+        self.unknown |= self.directory.take_keys_changed();
+        if self.unknown {
             self.reread()?;
             self.answer_requests()?;
+            self.unknown = false;
         }
         // A master key that cannot be found holds up new keys, and nothing else.
         let done = self.keep_rings().and_then(|()| self.do_what_is_due());
         self.heartbeat()?;
+        self.tell_clock_set()?;
+        self.keep_witness();
         self.tell_log()?;
         self.clear_log = self.clear_log && !self.store.checkpoint();
         self.say_status();
@@ -121,13 +140,7 @@ impl Duty {
     fn look_at_clock(&mut self) {
         let reading = self.clock.read();
         let jump = self.attested.observe(reading);
-        if jump.abs() > TOLERATED_JUMP {
-            let jumped = Span(Duration::from_millis(jump.unsigned_abs()));
-            let direction = if jump > 0 { "ahead" } else { "back" };
-            tracing::warn!(
-                "the clock was set {direction} by {jumped}; waiting times of keys are not affected"
-            );
-        }
+        self.note_clock_set(jump);
         // A jump ahead is trusted when it is written down, and that is done when somebody wants to sign. A jump back
         // lets the clock run within what is written down already.
         self.jump = self.jump.saturating_add(jump).max(0);
@@ -136,6 +149,32 @@ impl Duty {
             self.shared.gate.trust(reading);
         }
         *self.shared.moment.lock() = self.now();
+    }
+
+    /// Logs that the clock was set, and keeps it for the audit log.
+    pub(super) fn note_clock_set(&mut self, by: i64) {
+        if by.abs() <= TOLERATED_JUMP {
+            return;
+        }
+        let span = Span(Duration::from_millis(by.unsigned_abs()));
+        let direction = if by > 0 { "ahead" } else { "back" };
+        tracing::warn!("the clock was set {direction} by {span}; waiting times of keys are not affected");
+        self.was_set = self.was_set.saturating_add(by);
+    }
+
+    /// Writes to the audit log that the clock was set. A clock that is set all the time is told of once a minute.
+    fn tell_clock_set(&mut self) -> Result<(), RotationError> {
+        let now = self.now();
+        let told = |at: Moment| now.attested.millis_since(at.attested) < HEARTBEAT;
+        if self.was_set == 0 || self.set_told.is_some_and(told) {
+            return Ok(());
+        }
+        let by = Span(Duration::from_millis(self.was_set.unsigned_abs())).to_string();
+        let direction = if self.was_set > 0 { "ahead_by" } else { "back_by" };
+        let entry = Entry::new(now.wall, &Origin::of(SERVER), Action::ClockJump).with(direction, by);
+        self.store.write(|db| audit::append(db, &entry))?;
+        (self.was_set, self.set_told) = (0, Some(now));
+        Ok(())
     }
 
     /// Where the clocks stand, as far as the wall clock is trusted.
@@ -214,6 +253,7 @@ impl Duty {
             Ok(swept) => swept,
             Err(error) => {
                 self.shared.refusals.put_back(refused);
+                self.directory.put_back_uses(used);
                 return Err(error.into());
             }
         };
@@ -238,9 +278,10 @@ impl Duty {
         if now.attested.millis_since(self.signed.attested) < SIGN_EVERY {
             return Ok(());
         }
-        self.signed = now;
         let (key, keep) = (self.minters.default.key(), self.settings.audit_keep);
-        Ok(self.store.write(|db| heads::prune_and_sign(db, key, now, keep))?)
+        self.store.write(|db| heads::prune_and_sign(db, key, now, keep))?;
+        self.signed = now;
+        Ok(())
     }
 
     /// Repeats in the log of the process what the audit log tells, whichever process wrote it.
@@ -463,17 +504,18 @@ impl Duty {
         &mut self,
         decide: impl FnOnce(&mut Rings, Moment, &Connection) -> Result<Vec<Sealed>, RotationError>,
     ) -> Result<(), RotationError> {
-        self.unknown = true;
+        // What was to be looked at before stays so: a change that works answers no request.
+        let unknown = std::mem::replace(&mut self.unknown, true);
         let clock = self.trusted_clock();
         let changed = keyring_file::change(&self.store, &self.master, &clock, Some(&self.minters), decide);
         let (rings, minters) = match changed {
             Err(refused @ RotationError::Revoke(_)) => {
-                self.unknown = false;
+                self.unknown = unknown;
                 return Err(refused);
             }
             changed => changed?,
         };
-        self.unknown = false;
+        self.unknown = unknown;
         self.saved = clock.last();
         self.take(rings, minters);
         Ok(())
@@ -505,7 +547,6 @@ impl Duty {
         }
         let (rings, minters) = keyring_file::read(&self.store, &self.master, Some(&self.minters))?;
         let stored_audiences = self.store.read(audiences::all)?;
-        self.unknown = false;
         self.clear_log |= rings != self.rings;
         let audiences_changed = stored_audiences != self.stored_audiences;
         self.stored_audiences = stored_audiences;
@@ -521,9 +562,41 @@ impl Duty {
         let differ = rings != self.rings;
         if differ {
             (self.rings, self.minters) = (rings, minters);
+            self.keep_witness();
             self.publish();
         }
         differ
+    }
+
+    /// Writes down outside the file which keys there are, before anybody sees them. What cannot be written does not hold up
+    /// keys: it is tried again.
+    pub(super) fn keep_witness(&mut self) {
+        let keys = Keys::of(&self.rings);
+        if self.witnessed.as_ref() == Some(&keys) {
+            return;
+        }
+        let last = match self.store.read(audit::last) {
+            Ok(Some(last)) => last,
+            Ok(None) => return,
+            // Whatever holds up reading is logged elsewhere.
+            Err(_) => return,
+        };
+        match self.witness.write(self.created, (last.0, &last.1), &keys) {
+            Ok(()) => {
+                self.witnessed = Some(keys);
+                if std::mem::take(&mut self.witness_failing) {
+                    tracing::info!("changes of keys are noted outside the database again");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.witness_failing, true) {
+                    tracing::error!(
+                        %error,
+                        "changes of keys cannot be noted outside the database: an old copy of it would not be recognised"
+                    );
+                }
+            }
+        }
     }
 
     fn publish(&mut self) {
