@@ -34,6 +34,15 @@ impl Clock {
         }
     }
 
+    /// Milliseconds on the clock that only goes forward.
+    #[must_use]
+    pub fn steady(&self) -> i64 {
+        match self {
+            Self::System(_) => steady(),
+            Self::Manual(clock) => clock.0.lock().steady,
+        }
+    }
+
     /// What the wall clock says right now.
     #[must_use]
     pub fn wall(&self) -> UnixTime {

@@ -20,6 +20,7 @@ use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
 use crate::http::{self, State};
 use crate::issuer::{self, Issuer};
+use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
 use crate::rotation::keeper::{Keeper, Running};
 use crate::startup::{self, Open, StartError};
@@ -70,6 +71,8 @@ impl Server {
                 startup::admin_keys(config, &open.store).map_err(StartError::from)?,
             ),
             rules: ArcSwap::from_pointee(config.rules.clone()),
+            limiter: Limiter::new(config.limits, clock.steady()),
+            trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies.clone()),
             store: open.store,
             directory: open.directory,
             keeper,
@@ -143,6 +146,8 @@ impl Server {
         let admin_keys = startup::admin_keys(config, &self.state.store)?;
         self.state.admin_keys.store(Arc::new(admin_keys));
         self.state.rules.store(Arc::new(config.rules.clone()));
+        self.state.limiter.set(config.limits);
+        self.state.trusted_proxies.store(Arc::new(config.trusted_proxies.clone()));
         self.state.keeper.set_settings(startup::rotation_settings(config));
         let issuer = self.state.issuer.settings().issuer.clone();
         self.state

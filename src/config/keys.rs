@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 23] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("database", "m2mint.db", "the single file; $STATE_DIRECTORY/m2mint.db under systemd"),
     key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
@@ -51,6 +51,22 @@ pub const KEYS: [Key; 19] = [
     reloading("token.lifetime", "1h", "lifetime of a token whose client says nothing"),
     reloading("token.max_lifetime", "24h", "longest lifetime of any token"),
     reloading("token.default_scope", "none", "what a request without scope gets: none or all"),
+    reloading(
+        "trusted_proxies",
+        "loopback; unix",
+        "networks whose X-Forwarded-For says where a request comes from",
+    ),
+    reloading(
+        "limits.guesses",
+        "10",
+        "wrong secrets in a row, from one address for one client id, before the first wait",
+    ),
+    reloading("limits.longest_wait", "5m", "longest wait after a wrong secret; it doubles from 1s"),
+    reloading(
+        "limits.guesses_a_day",
+        "1900",
+        "wrong secrets a day for one client id, from all addresses together",
+    ),
     reloading("rotation.every", "90d", "how long a key signs; never leaves it to signals"),
     reloading("rotation.propagation", "25h", "longest time that a verifier caches the JWKS"),
     reloading("rotation.clock_skew", "60s", "how far clocks may be apart"),

@@ -18,6 +18,7 @@ use std::time::Duration;
 use m2mint_keys::key_ring::Policy;
 use zeroize::Zeroizing;
 
+use crate::limits::{self, source::TrustedProxy};
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::Rules;
 
@@ -100,6 +101,10 @@ pub struct Config {
     pub audiences: Vec<AudienceAlgorithm>,
     /// Which token a request needs that a proxy asks about.
     pub rules: Rules,
+    /// Who says where a request comes from.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// How often somebody may guess at a secret.
+    pub limits: limits::Settings,
     /// The numbers of the rotation rule.
     pub rotation: Policy,
     /// How long entries of the audit log are kept.

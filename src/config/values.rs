@@ -13,6 +13,7 @@ use url::{Host, Url};
 use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
 use crate::config::{Config, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources};
+use crate::limits::{self, source::TrustedProxy};
 use crate::model::Span;
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::{Rule, Rules};
@@ -25,6 +26,11 @@ const SHORTEST_API_KEY: usize = 16;
 const LONGEST_API_KEY: usize = 512;
 const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 const LARGEST_SKEW: Duration = Duration::from_secs(3600);
+
+const MOST_GUESSES: u32 = 1000;
+const FEWEST_A_DAY: u32 = 50;
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = HOUR;
 
 const SHORTEST_AUDIT: Duration = Duration::from_secs(86_400);
 
@@ -53,6 +59,13 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let all_scopes_by_default = reader.value("token.default_scope", false, parse_default_scope, |all| {
         if *all { "all".into() } else { "none".into() }
     });
+    let trusted_proxies = reader.listed(
+        "trusted_proxies",
+        vec![TrustedProxy::Loopback, TrustedProxy::Unix],
+        &[';', ','],
+        TrustedProxy::parse,
+    );
+    let limits = reader.limits();
     let every = reader.value("rotation.every", Some(24 * 90 * HOUR), parse_every, |every| {
         every.map_or("never".into(), |every| Span(every).to_string())
     });
@@ -64,7 +77,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     if audit_keep < SHORTEST_AUDIT {
         reader.problem("audit.keep", "what was done has to be kept for at least 1d");
     }
-    let rules = Rules(reader.listed("forward_auth.rules", Rule::parse));
+    let rules = Rules(reader.listed("forward_auth.rules", Vec::new(), &[';'], Rule::parse));
     reader.check_times(lifetime, max_lifetime, &rotation);
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
     let config = master_key.map(|master_key| Config {
@@ -81,6 +94,8 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         all_scopes_by_default,
         audiences,
         rules,
+        trusted_proxies,
+        limits,
         rotation,
         audit_keep,
     });
@@ -226,7 +241,7 @@ impl Reader<'_> {
     }
 
     fn audiences(&mut self) -> Vec<AudienceAlgorithm> {
-        let audiences = self.listed("audiences", AudienceAlgorithm::parse);
+        let audiences = self.listed("audiences", Vec::new(), &[';'], AudienceAlgorithm::parse);
         for (at, one) in audiences.iter().enumerate() {
             if audiences.iter().take(at).any(|before| before.name == one.name) {
                 self.problem("audiences", &format!("{} is named twice", one.name));
@@ -239,14 +254,16 @@ impl Reader<'_> {
     fn listed<T: ToString, E: ToString>(
         &mut self,
         key: &'static str,
+        default: Vec<T>,
+        separators: &[char],
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
         let Some(Given { texts, origin }) = self.layers.get(key) else {
-            self.show(key, "none".into(), Origin::Default);
-            return Vec::new();
+            self.show(key, show_list(&default), Origin::Default);
+            return default;
         };
         // A variable and a flag hold one text: there, semicolons stand between its parts.
-        let texts = texts.iter().flat_map(|text| text.split(';')).map(str::trim);
+        let texts = texts.iter().flat_map(|text| text.split(separators)).map(str::trim);
         // As `config show` writes an empty list.
         let texts = texts.filter(|text| !text.is_empty() && *text != "none");
         let mut values = Vec::new();
@@ -259,10 +276,26 @@ impl Reader<'_> {
                 }
             }
         }
-        let shown: Vec<String> = values.iter().map(T::to_string).collect();
-        let shown = if shown.is_empty() { "none".into() } else { shown.join("; ") };
-        self.show(key, shown, origin.clone());
+        self.show(key, show_list(&values), origin.clone());
         values
+    }
+
+    fn limits(&mut self) -> limits::Settings {
+        let default = limits::Settings::default();
+        let limits = limits::Settings {
+            guesses: self.value("limits.guesses", default.guesses, parse_guesses, u32::to_string),
+            longest_wait: self.span("limits.longest_wait", default.longest_wait),
+            guesses_a_day: self.value(
+                "limits.guesses_a_day",
+                default.guesses_a_day,
+                parse_guesses_a_day,
+                u32::to_string,
+            ),
+        };
+        if !(SHORTEST_WAIT..=LONGEST_WAIT).contains(&limits.longest_wait) {
+            self.problem("limits.longest_wait", "a wait is between 1s and 1h");
+        }
+        limits
     }
 
     fn master_key(&mut self, credentials: Option<&Path>, database: &Path) -> Option<MasterKeySource> {
@@ -325,6 +358,23 @@ impl Reader<'_> {
             self.problem(key, &error.to_string());
         }
     }
+}
+
+fn show_list<T: ToString>(values: &[T]) -> String {
+    let shown: Vec<String> = values.iter().map(T::to_string).collect();
+    if shown.is_empty() { "none".into() } else { shown.join("; ") }
+}
+
+fn parse_guesses(text: &str) -> Result<u32, String> {
+    let guesses = text.parse().ok().filter(|guesses| (1..=MOST_GUESSES).contains(guesses));
+    guesses.ok_or_else(|| format!("write a number between 1 and {MOST_GUESSES}"))
+}
+
+fn parse_guesses_a_day(text: &str) -> Result<u32, String> {
+    let guesses = text.parse().ok().filter(|guesses| FEWEST_A_DAY <= *guesses);
+    guesses.ok_or_else(|| {
+        format!("write a number from {FEWEST_A_DAY} up: fewer lock out whoever mistypes a secret")
+    })
 }
 
 fn parse_listen(text: &str) -> Result<Listen, String> {

@@ -10,7 +10,8 @@ use m2mint_keys::crypto;
 
 use crate::http::State;
 use crate::http::error::AdminError;
-use crate::http::exchange::origin;
+use crate::http::exchange;
+use crate::limits::Door;
 use crate::model::audit::Origin;
 
 /// SHA-256 of every admin key that is accepted.
@@ -49,15 +50,25 @@ impl FromRequest for Admin {
     type Future = Ready<Result<Self, AdminError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
-            let (scheme, key) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-        });
-        let presented = header("api-key").or(bearer);
-        let state = request.app_data::<Data<State>>();
-        let found = presented.zip(state).and_then(|(key, state)| state.admin_keys.load().find(key));
-        let admin = found.map(|number| Self { origin: origin(request, format!("api_key {number}")) });
-        ready(admin.ok_or(AdminError::InvalidApiKey))
+        ready(admin(request))
     }
+}
+
+fn admin(request: &HttpRequest) -> Result<Admin, AdminError> {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    let presented = header("api-key").or(bearer).ok_or(AdminError::InvalidApiKey)?;
+    let state = request.app_data::<Data<State>>().ok_or(AdminError::InvalidApiKey)?;
+    let (source, now) = (exchange::source(request, state), state.clock.steady());
+    let leave = state.limiter.admit(Door::Admin, source, presented, false, now);
+    let leave = leave.map_err(AdminError::GuessedTooOften)?;
+    let Some(number) = state.admin_keys.load().find(presented) else {
+        state.limiter.wrong(&leave);
+        return Err(AdminError::InvalidApiKey);
+    };
+    state.limiter.right(&leave, now);
+    Ok(Admin { origin: exchange::origin(request, state, format!("api_key {number}")) })
 }

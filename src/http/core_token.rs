@@ -1,7 +1,7 @@
 //! `/recipe/oauth/token`, `introspect` and the two revocations: what `supertokens-node` asks of its core.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use crate::administration::{self, AdministrationError};
@@ -13,7 +13,7 @@ use crate::http::error::{AdminError, Code, OAuthError};
 use crate::http::introspect::description;
 use crate::http::parameters::Parameters;
 use crate::http::request::{Authorization, Body};
-use crate::http::token::{self, Extras, Spelling};
+use crate::http::token::{self, Caller, Extras, Spelling};
 use crate::model::names::split_scopes;
 
 type Answer = Result<HttpResponse, AdminError>;
@@ -24,7 +24,7 @@ const MALFORMED: &str = "malformed request body or authorization header";
 ///
 /// # Errors
 /// `OAUTH_ERROR` with RFC 6749 §5.2's codes.
-pub async fn issue(_: Admin, body: Body, state: Data<State>) -> Answer {
+pub async fn issue(_: Admin, request: HttpRequest, body: Body, state: Data<State>) -> Answer {
     let known = ["iss", "inputBody", "authorizationHeader", "access_token", "id_token"];
     let body = object_of(body, &known)?;
     let input = body
@@ -42,8 +42,8 @@ pub async fn issue(_: Admin, body: Body, state: Data<State>) -> Answer {
     }
     let authorization = authorization(&body)?;
     let input = Parameters::from_object(input);
-    let issued =
-        token::issue(&state, &input, Spelling::Snake, authorization, Extras { issuer, claims }).await;
+    let (caller, extras) = (Caller::for_another(&request, &state), Extras { issuer, claims });
+    let issued = token::issue(&state, &input, Spelling::Snake, authorization, &caller, extras).await;
     let issued = issued.map_err(unavailable_or_oauth)?;
     Ok(answer(json!({
         "status": "OK",
@@ -71,7 +71,7 @@ pub async fn introspect(_: Admin, body: Body, state: Data<State>) -> Answer {
 ///
 /// # Errors
 /// `OAUTH_ERROR` when the credentials are wrong, or the token belongs to another client.
-pub async fn revoke(admin: Admin, body: Body, state: Data<State>) -> Answer {
+pub async fn revoke(admin: Admin, request: HttpRequest, body: Body, state: Data<State>) -> Answer {
     let known = ["token", "token_type_hint", "client_id", "client_secret", "authorizationHeader"];
     let body = object_of(body, &known)?;
     let token = required_text(&body, "token")?;
@@ -79,9 +79,10 @@ pub async fn revoke(admin: Admin, body: Body, state: Data<State>) -> Answer {
     let given = Parameters::from_object(&body);
     let identified =
         given.has("client_id") || given.has("client_secret") || !matches!(authorization, Authorization::None);
+    let caller = Caller::for_another(&request, &state);
     let client_id = match identified {
         true => Some(
-            token::authenticate(&state, &given, Spelling::Snake, &authorization)
+            token::authenticate(&state, &given, Spelling::Snake, &authorization, &caller)
                 .await
                 .map_err(unavailable_or_oauth)?,
         ),

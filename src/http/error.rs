@@ -8,10 +8,14 @@ use serde_json::json;
 use crate::administration::AdministrationError;
 use crate::audit::refusals::Door;
 use crate::issuer::Refusal;
+use crate::limits::Wait;
 use crate::store::StoreError;
 
 /// Seconds after which to try again when the server is in trouble.
-const RETRY_SECONDS: &str = "1";
+const RETRY_SECONDS: u64 = 1;
+
+/// What is said, and noted, of a secret that was not tried.
+const TOO_MANY_GUESSES: &str = "too many wrong secrets; try again later";
 
 const DATABASE_TROUBLE: &str = "the server cannot use its database right now; try again shortly";
 
@@ -30,6 +34,8 @@ pub enum Code {
     InvalidTarget,
     /// RFC 6749 §4.1.2.1, for want of one at the token endpoint.
     TemporarilyUnavailable,
+    /// RFC 6585 §4, for want of a code of its own: the same name as [`Code::TemporarilyUnavailable`].
+    TooManyRequests,
     /// RFC 7591 §3.2.2.
     InvalidClientMetadata,
     /// RFC 7591 §3.2.2.
@@ -46,7 +52,7 @@ impl Code {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::TemporarilyUnavailable | Self::TooManyRequests => "temporarily_unavailable",
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
         }
@@ -56,6 +62,7 @@ impl Code {
         match self {
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -73,12 +80,20 @@ pub struct OAuthError {
     pub cause: Option<String>,
     /// Who said to be which client. For the audit log.
     pub client: Option<Box<str>>,
+    /// Seconds after which to try again, where it depends.
+    pub retry_after: Option<u64>,
 }
 
 impl OAuthError {
     /// An error with this code and text.
     pub fn new(code: Code, description: impl Into<String>) -> Self {
-        Self { code, description: description.into(), cause: None, client: None }
+        Self { code, description: description.into(), cause: None, client: None, retry_after: None }
+    }
+
+    /// Too many wrong secrets were sent.
+    #[must_use]
+    pub fn guessed_too_often(wait: Wait) -> Self {
+        Self { retry_after: Some(wait.seconds()), ..Self::new(Code::TooManyRequests, TOO_MANY_GUESSES) }
     }
 
     /// `invalid_request`.
@@ -89,7 +104,7 @@ impl OAuthError {
     /// Who was not let in, if that is what this is about.
     fn not_let_in(&self) -> Option<NotLetIn<'_>> {
         let reason = self.cause.as_deref().unwrap_or(&self.description);
-        (self.code == Code::InvalidClient).then_some(NotLetIn {
+        matches!(self.code, Code::InvalidClient | Code::TooManyRequests).then_some(NotLetIn {
             door: Door::Client,
             client: self.client.as_deref(),
             reason,
@@ -199,7 +214,7 @@ impl ResponseError for PublicError {
         if self.challenge {
             response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="m2mint", charset="UTF-8""#));
         }
-        retry_later(&mut response, self.status_code());
+        retry_later(&mut response, self.status_code(), self.error.retry_after);
         response.json(json!({"error": self.error.code.name(), "error_description": self.error.printable()}))
     }
 }
@@ -210,6 +225,9 @@ pub enum AdminError {
     /// No admin key, or a wrong one.
     #[error("Invalid API key")]
     InvalidApiKey,
+    /// Too many wrong admin keys came from there.
+    #[error("Too many invalid API keys; try again later")]
+    GuessedTooOften(Wait),
     /// The request cannot be read. The text says which field.
     #[error("{0}")]
     BadInput(String),
@@ -259,6 +277,9 @@ impl AdminError {
             Self::InvalidApiKey => {
                 Some(NotLetIn { door: Door::Admin, client: None, reason: "no admin key, or a wrong one" })
             }
+            Self::GuessedTooOften(_) => {
+                Some(NotLetIn { door: Door::Admin, client: None, reason: "too many wrong admin keys" })
+            }
             Self::OAuth(error) => error.not_let_in(),
             _ => None,
         }
@@ -294,6 +315,7 @@ impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::InvalidApiKey => StatusCode::UNAUTHORIZED,
+            Self::GuessedTooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BadInput(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientNotFound | Self::OAuth(_) => StatusCode::OK,
@@ -304,7 +326,12 @@ impl ResponseError for AdminError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((CACHE_CONTROL, "no-store"));
-        retry_later(&mut response, self.status_code());
+        let retry_after = match self {
+            Self::GuessedTooOften(wait) => Some(wait.seconds()),
+            Self::OAuth(error) => error.retry_after,
+            _ => None,
+        };
+        retry_later(&mut response, self.status_code(), retry_after);
         match self {
             Self::ClientNotFound => response.json(json!({"status": "CLIENT_NOT_FOUND_ERROR"})),
             Self::OAuth(error) => response.json(json!({
@@ -318,8 +345,9 @@ impl ResponseError for AdminError {
     }
 }
 
-fn retry_later(response: &mut HttpResponseBuilder, status: StatusCode) {
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header((RETRY_AFTER, RETRY_SECONDS));
+fn retry_later(response: &mut HttpResponseBuilder, status: StatusCode, seconds: Option<u64>) {
+    let seconds = seconds.or_else(|| (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_SECONDS));
+    if let Some(seconds) = seconds {
+        response.insert_header((RETRY_AFTER, seconds));
     }
 }

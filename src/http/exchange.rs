@@ -14,8 +14,10 @@ use m2mint_keys::crypto::{self, CryptoError};
 use crate::audit::refusals::Refused;
 use crate::http::State;
 use crate::http::error::{AdminError, PublicError};
+use crate::limits::{self, source::Source};
 use crate::model::audit::Origin;
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a proxy.
 const LONGEST_ID: usize = 64;
@@ -95,13 +97,26 @@ pub async fn surround(
     Ok(response)
 }
 
+/// Where a request comes from: the other end of the connection, or whoever a trusted proxy says it passes on.
+#[must_use]
+pub fn source(request: &HttpRequest, state: &State) -> Source {
+    let peer = Source::of(request.peer_addr().map(|peer| peer.ip()));
+    if !request.headers().contains_key(X_FORWARDED_FOR) {
+        return peer;
+    }
+    // Several headers are one list. What is no text ends it: nobody knows where it would go on.
+    let headers: Vec<_> = request.headers().get_all(X_FORWARDED_FOR).collect();
+    let hops = headers.iter().rev().flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
+    limits::source::behind(peer, hops, &state.trusted_proxies.load())
+}
+
 /// Who sends `request`, and which one it is, for the audit log.
 #[must_use]
-pub fn origin(request: &HttpRequest, actor: impl Into<String>) -> Origin {
+pub fn origin(request: &HttpRequest, state: &State, actor: impl Into<String>) -> Origin {
     let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
     Origin {
         actor: actor.into(),
-        address: request.peer_addr().map(|peer| peer.ip().to_string()),
+        address: source(request, state).address().map(|address| address.to_string()),
         request: id.map(str::to_owned),
     }
 }
@@ -116,7 +131,7 @@ fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
     };
     state.keeper.refusals().note(refused.door, || Refused {
         at: state.clock.wall(),
-        origin: origin(response.request(), "unknown"),
+        origin: origin(response.request(), state, "unknown"),
         client: refused
             .client
             .filter(|id| state.directory.client(id, &state.directory.guard()).is_some())

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::http::State;
 use crate::http::error::{OAuthError, PublicError};
 use crate::http::request::{Authorization, Body};
-use crate::http::token::{self, Spelling};
+use crate::http::token::{self, Caller, Spelling};
 
 /// Tells an authenticated client about a token that concerns it. Of any other it learns only that it is not active, as
 /// of one that does not exist (RFC 7662 §2.2).
@@ -32,7 +32,8 @@ async fn answer(
 ) -> Result<Map<String, Value>, PublicError> {
     let body = token::bounded(body)?;
     let parameters = token::read(request, &body)?;
-    let client_id = token::authenticate(state, &parameters, Spelling::Snake, authorization).await?;
+    let caller = Caller::of(request, state);
+    let client_id = token::authenticate(state, &parameters, Spelling::Snake, authorization, &caller).await?;
     let token = parameters.text("token")?.ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
     let token = state.issuer.inspect(token).filter(|token| state.issuer.may_see(client_id, token));
     Ok(description(token.as_deref()))

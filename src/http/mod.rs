@@ -47,6 +47,7 @@ use crate::http::admin::AdminKeys;
 use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
+use crate::limits::{Limiter, source::TrustedProxy};
 use crate::model::rule::Rules;
 use crate::rotation::keeper::Keeper;
 use crate::store::{Store, StoreError};
@@ -65,6 +66,10 @@ pub struct State {
     pub clock: Clock,
     /// What proxies ask about.
     pub rules: ArcSwap<Rules>,
+    /// How often somebody may guess at a secret.
+    pub limiter: Limiter,
+    /// Who says where a request comes from.
+    pub trusted_proxies: ArcSwap<Vec<TrustedProxy>>,
     /// Who may administer.
     pub admin_keys: ArcSwap<AdminKeys>,
     /// RFC 8414 metadata, ready to send.

@@ -9,7 +9,7 @@ use crate::http::State;
 use crate::http::error::{OAuthError, PublicError};
 use crate::http::exchange::origin;
 use crate::http::request::{Authorization, Body};
-use crate::http::token::{self, Spelling};
+use crate::http::token::{self, Caller, Spelling};
 
 /// Revokes a token of the authenticated client. One that is unknown or no longer good needs no revoking: that is a
 /// success too (RFC 7009 §2.2). One that was issued to another client is refused (§2.1).
@@ -32,14 +32,15 @@ async fn answer(
 ) -> Result<(), PublicError> {
     let body = token::bounded(body)?;
     let parameters = token::read(request, &body)?;
-    let client_id = token::authenticate(state, &parameters, Spelling::Snake, authorization).await?;
+    let caller = Caller::of(request, state);
+    let client_id = token::authenticate(state, &parameters, Spelling::Snake, authorization, &caller).await?;
     let token = parameters.text("token")?.ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
     let Some(token) = state.issuer.inspect(token) else { return Ok(()) };
     if token.client_id != client_id {
         return Err(OAuthError::invalid_request("the token was issued to another client").into());
     }
     let now = state.keeper.moment();
-    let origin = origin(request, format!("client {client_id}"));
+    let origin = origin(request, state, format!("client {client_id}"));
     state.change(move |store| administration::revoke_token(store, &token, now, &origin)).await?;
     Ok(())
 }

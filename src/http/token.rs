@@ -6,9 +6,12 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::http::State;
 use crate::http::error::{Code, OAuthError, PublicError};
+use crate::http::exchange;
 use crate::http::parameters::Parameters;
 use crate::http::request::{Authorization, Body, content_type, is_too_large};
-use crate::issuer::{Issued, TokenRequest};
+use crate::issuer::{Issued, Refusal, TokenRequest};
+use crate::limits::Door;
+use crate::limits::source::Source;
 use crate::model::names::split_scopes;
 
 /// The only grant there is (RFC 6749 §4.4.2).
@@ -84,7 +87,8 @@ async fn answer(
     let body = bounded(body)?;
     let parameters = read(request, &body)?;
     let spelling = Spelling::of(&parameters)?;
-    let issued = issue(state, &parameters, spelling, authorization, Extras::default()).await?;
+    let caller = Caller::of(request, state);
+    let issued = issue(state, &parameters, spelling, authorization, &caller, Extras::default()).await?;
     Ok(token_response(&issued, spelling))
 }
 
@@ -147,6 +151,7 @@ pub async fn issue(
     parameters: &Parameters<'_>,
     spelling: Spelling,
     authorization: Authorization,
+    caller: &Caller,
     extras: Extras<'_>,
 ) -> Result<Issued, OAuthError> {
     match parameters.text(spelling.grant_type())? {
@@ -159,7 +164,7 @@ pub async fn issue(
         }
         None => return Err(OAuthError::invalid_request(format!("{} is missing", spelling.grant_type()))),
     }
-    let client_id = authenticate(state, parameters, spelling, &authorization).await?;
+    let client_id = authenticate(state, parameters, spelling, &authorization, caller).await?;
     let request = TokenRequest {
         client_id,
         audience: audience(parameters)?,
@@ -170,15 +175,38 @@ pub async fn issue(
     Ok(state.issuer.issue(&request).await?)
 }
 
+/// Who presents a secret.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    source: Source,
+    /// Whether the holder of an admin key presents it for somebody else.
+    for_another: bool,
+}
+
+impl Caller {
+    /// The client itself.
+    #[must_use]
+    pub fn of(request: &HttpRequest, state: &State) -> Self {
+        Self { source: exchange::source(request, state), for_another: false }
+    }
+
+    /// The holder of an admin key, for a client.
+    #[must_use]
+    pub fn for_another(request: &HttpRequest, state: &State) -> Self {
+        Self { for_another: true, ..Self::of(request, state) }
+    }
+}
+
 /// Authenticates the client by the one method that it used, and answers its id.
 ///
 /// # Errors
-/// `invalid_client`, or `invalid_request` when it used two methods.
+/// `invalid_client`, `invalid_request` when it used two methods, or 429 when too many wrong secrets came before.
 pub async fn authenticate<'a>(
     state: &State,
     parameters: &'a Parameters<'_>,
     spelling: Spelling,
     authorization: &'a Authorization,
+    caller: &Caller,
 ) -> Result<&'a str, OAuthError> {
     let missing = |what: &str| OAuthError::new(Code::InvalidClient, format!("{what} is missing"));
     let (id, secret) = (parameters.text(spelling.client_id())?, parameters.text(spelling.client_secret())?);
@@ -205,9 +233,23 @@ pub async fn authenticate<'a>(
             ));
         }
     };
-    let authenticated = state.issuer.authenticate(id, secret).await;
-    authenticated.map_err(|refusal| OAuthError { client: Some(id.into()), ..refusal.into() })?;
+    let authenticated = try_secret(state, id, secret, caller).await;
+    authenticated.map_err(|error| OAuthError { client: Some(id.into()), ..error })?;
     Ok(id)
+}
+
+/// Tries a secret, if it may be tried: before that, nothing is hashed.
+async fn try_secret(state: &State, id: &str, secret: &str, caller: &Caller) -> Result<(), OAuthError> {
+    let door = if caller.for_another { Door::ClientOfAnother(id) } else { Door::Client(id) };
+    let leave = state.limiter.admit(door, caller.source, secret, false, state.clock.steady());
+    let leave = leave.map_err(OAuthError::guessed_too_often)?;
+    let tried = state.issuer.authenticate(id, secret).await;
+    match &tried {
+        Ok(()) => state.limiter.right(&leave, state.clock.steady()),
+        Err(Refusal::Unavailable(_)) => state.limiter.untried(&leave, state.clock.steady()),
+        Err(_) => state.limiter.wrong(&leave),
+    }
+    Ok(tried?)
 }
 
 /// The one audience, by either of its names (RFC 8707 calls it `resource`).

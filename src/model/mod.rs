@@ -8,6 +8,7 @@
 //! | [`grants`] | what a client may ask for |
 //! | [`secret`] | client secrets and admin keys |
 //! | [`client`] | the client, as administrators see it |
+//! | [`network`] | IP networks |
 //! | [`rule`] | which token a request needs that a proxy asks about |
 //! | [`span`] | durations as people write them |
 
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod client;
 pub mod grants;
 pub mod names;
+pub mod network;
 pub mod rule;
 pub mod secret;
 pub mod span;
@@ -23,5 +25,6 @@ pub mod span;
 pub use client::{Client, Settings};
 pub use grants::Grants;
 pub use names::{Audience, ClientId, InvalidName, Scope, ScopePattern};
+pub use network::Network;
 pub use secret::{AdminKey, ClientSecret, SecretHash};
 pub use span::Span;

@@ -43,7 +43,7 @@ fn names(json: &Value) -> BTreeSet<&str> {
 
 #[test]
 fn every_call_needs_the_admin_key() {
-    let server = Server::start();
+    let server = Server::with(&[("limits.guesses", "100")]);
     let calls = [
         ("POST", "/recipe/oauth/clients"),
         ("GET", "/recipe/oauth/clients?clientId=x"),

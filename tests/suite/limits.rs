@@ -109,7 +109,7 @@ fn there_is_nothing_elsewhere() {
 
 #[test]
 fn wrong_secrets_do_not_pile_up_memory() {
-    let server = Process::start();
+    let server = Process::with(&[("M2MINT_LIMITS__GUESSES", "100")]);
     let fields = json!({"audience": ["event"], "clientSecret": "a secret that somebody chose"});
     server.admin("POST", "/recipe/oauth/clients", &fields);
     let guess = |number: usize| {

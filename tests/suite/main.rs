@@ -17,6 +17,7 @@ mod crash;
 mod erasure;
 mod foreign;
 mod forward_auth;
+mod guessing;
 mod introspection;
 mod limits;
 mod live_rotation;

@@ -1,4 +1,4 @@
-//! Plain HTTP, one connection a request.
+//! Plain HTTP; one connection a request, unless it is kept.
 
 use std::time::Duration;
 
@@ -37,14 +37,28 @@ impl Answer {
     }
 }
 
-fn agent() -> Agent {
+fn agent(idle: usize) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(30)))
-        .max_idle_connections(0)
+        .max_idle_connections(idle)
         .max_redirects(0)
         .build();
     config.into()
+}
+
+/// A connection that is kept, for those who ask thousands of times.
+pub struct KeptAlive(Agent);
+
+impl KeptAlive {
+    pub fn new() -> Self {
+        Self(agent(1))
+    }
+
+    #[track_caller]
+    pub fn call(&self, method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        run(&self.0, method, url, headers, body).unwrap_or_else(|error| panic!("{method} {url}: {error}"))
+    }
 }
 
 /// Any request.
@@ -60,11 +74,20 @@ pub fn try_call(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<Answer, ureq::Error> {
+    run(&agent(0), method, url, headers, body)
+}
+
+fn run(
+    agent: &Agent,
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer, ureq::Error> {
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let agent = agent();
     let mut response = if body.is_empty() && matches!(method, "GET" | "HEAD") {
         agent.run(request.body(()).unwrap())?
     } else {

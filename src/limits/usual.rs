@@ -1,0 +1,101 @@
+//! Which secret was lately right where: read without a lock, in a table of fixed size.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use m2mint_keys::time::millis;
+
+/// Entries that a key can have its place in: one line of the processor's cache.
+pub const WAYS: usize = 8;
+/// How long something counts as usual.
+const LATELY: Duration = Duration::from_secs(30 * 86_400);
+/// How fine the time is kept. The longest time that fits in 16 bits is 7 years.
+const HOUR: Duration = Duration::from_secs(3600);
+const STAMP_BITS: u32 = 16;
+
+/// What was right, each as 48 bits of a keyed hash beside the hour in which it was right last. Its place in the table says
+/// 14 bits more.
+pub struct Usual {
+    entries: Box<[AtomicU64]>,
+    since: i64,
+}
+
+/// Where in a table of `entries` the key has its place.
+#[must_use]
+pub fn set_of(key: u64, entries: usize) -> Range<usize> {
+    let sets = (entries / WAYS).max(1);
+    // The lower bits; a table has a power of two of sets.
+    let first = usize::try_from(key).unwrap_or(usize::MAX) % sets * WAYS;
+    first..first + WAYS
+}
+
+impl Usual {
+    /// Nothing is usual yet.
+    #[must_use]
+    pub fn new(entries: usize, now: i64) -> Self {
+        let entries = entries.next_power_of_two().max(WAYS);
+        Self { entries: (0..entries).map(|_| AtomicU64::new(0)).collect(), since: now }
+    }
+
+    /// How many bytes it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.entries)
+    }
+
+    /// Whether `key` was right lately.
+    #[must_use]
+    pub fn knows(&self, key: u64, now: i64) -> bool {
+        let wanted = key >> STAMP_BITS;
+        let found = self.set(key).iter().map(|entry| entry.load(Ordering::Relaxed));
+        let mut found = found.filter(|entry| *entry != 0 && entry >> STAMP_BITS == wanted);
+        found.next().is_some_and(|entry| self.stamp(now).saturating_sub(stamp_of(entry)) <= hours(LATELY))
+    }
+
+    /// `key` is right now.
+    pub fn note(&self, key: u64, now: i64) {
+        let stamp = self.stamp(now);
+        let fresh = key >> STAMP_BITS << STAMP_BITS | stamp;
+        let set = self.set(key);
+        let same = set.iter().find(|entry| {
+            let entry = entry.load(Ordering::Relaxed);
+            entry != 0 && entry >> STAMP_BITS == key >> STAMP_BITS
+        });
+        let oldest = || set.iter().min_by_key(|entry| stamp_of(entry.load(Ordering::Relaxed)));
+        if let Some(entry) = same.or_else(oldest)
+            // Once an hour: writing would take the line away from the other processors.
+            && entry.load(Ordering::Relaxed) != fresh
+        {
+            // Two at once may choose the same place: one of them is noted the next time.
+            entry.store(fresh, Ordering::Relaxed);
+        }
+    }
+
+    /// `key` is not right any more.
+    pub fn forget(&self, key: u64) {
+        for entry in self.set(key) {
+            if entry.load(Ordering::Relaxed) >> STAMP_BITS == key >> STAMP_BITS {
+                entry.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn set(&self, key: u64) -> &[AtomicU64] {
+        self.entries.get(set_of(key, self.entries.len())).unwrap_or_default()
+    }
+
+    /// Never 0: that is an entry that nobody has.
+    fn stamp(&self, now: i64) -> u64 {
+        let hour = now.saturating_sub(self.since).max(0) / millis(HOUR);
+        hour.unsigned_abs().saturating_add(1).min(u64::from(u16::MAX))
+    }
+}
+
+fn stamp_of(entry: u64) -> u64 {
+    entry & u64::from(u16::MAX)
+}
+
+fn hours(span: Duration) -> u64 {
+    span.as_secs() / HOUR.as_secs()
+}
