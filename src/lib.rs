@@ -11,6 +11,7 @@ pub mod background;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod directory;
 pub mod hardening;
 pub mod http;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
 use crate::http::{self, State};
@@ -31,10 +32,6 @@ const PATIENCE: Duration = Duration::from_millis(4_500);
 const QUIET: Duration = Duration::from_millis(60);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be idle. Longer than proxies keep theirs, so that it is they who close.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Threads a worker may use for the database. Writing is done one at a time anyway.
 const BLOCKING_THREADS: usize = 4;
 /// How often a worker shows that it is not stuck.
@@ -81,7 +78,8 @@ impl Server {
             metadata,
             base_path: config.base_path.clone(),
         });
-        let exchanges = Data::new(Exchanges::new().map_err(StartError::from)?);
+        let connections = Connections::new(config.connections.connections);
+        let exchanges = Data::new(Exchanges::new(config.connections.request_time).map_err(StartError::from)?);
         let beats = Arc::new(Beats::default());
         let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
         let mut server = HttpServer::new(move || {
@@ -98,8 +96,11 @@ impl Server {
         })
         .workers(config.workers)
         .worker_max_blocking_threads(BLOCKING_THREADS)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
+        // Seats are given where a connection is welcomed; this only bounds those that are just being ended.
+        .max_connections(config.connections.connections.saturating_mul(2))
+        .client_request_timeout(config.connections.head_time)
+        .keep_alive(config.connections.idle_time)
+        .on_connect(move |connection, data| connections.welcome(connection, data))
         .disable_signals();
         for socket in listeners.try_clone()? {
             server = match socket {
@@ -145,6 +146,7 @@ impl Server {
     pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
         let admin_keys = startup::admin_keys(config, &self.state.store)?;
         self.state.admin_keys.store(Arc::new(admin_keys));
+        self.exchanges.set_longest(config.connections.request_time);
         self.state.rules.store(Arc::new(config.rules.clone()));
         self.state.limiter.set(config.limits);
         self.state.trusted_proxies.store(Arc::new(config.trusted_proxies.clone()));

@@ -91,6 +91,8 @@ pub struct Config {
     pub log: String,
     /// Threads that serve requests.
     pub workers: usize,
+    /// What connections and requests may take.
+    pub connections: ConnectionLimits,
     /// Lifetime of a token whose client says nothing.
     pub lifetime: Duration,
     /// Longest lifetime of any token.
@@ -109,6 +111,19 @@ pub struct Config {
     pub rotation: Policy,
     /// How long entries of the audit log are kept.
     pub audit_keep: Duration,
+}
+
+/// What connections and requests may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long the head of a request may take to come.
+    pub head_time: Duration,
+    /// How long a request may take, body and all.
+    pub request_time: Duration,
+    /// How long a connection is kept after an answer.
+    pub idle_time: Duration,
 }
 
 /// One key as it came out, for `config show`.

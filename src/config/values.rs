@@ -12,7 +12,9 @@ use url::{Host, Url};
 
 use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
-use crate::config::{Config, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources};
+use crate::config::{
+    Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources,
+};
 use crate::limits::{self, source::TrustedProxy};
 use crate::model::Span;
 use crate::model::audience::AudienceAlgorithm;
@@ -27,6 +29,8 @@ const LONGEST_API_KEY: usize = 512;
 const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 const LARGEST_SKEW: Duration = Duration::from_secs(3600);
 
+/// Each takes two file descriptors and some 16 KiB.
+const MOST_CONNECTIONS: usize = 100_000;
 const MOST_GUESSES: u32 = 1000;
 const FEWEST_A_DAY: u32 = 50;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -54,6 +58,22 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let log = reader.value("log", "info".to_owned(), parse_log, String::clone);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = reader.value("workers", cpus, parse_workers, usize::to_string);
+    let connections = ConnectionLimits {
+        connections: reader.value("limits.connections", 4096, parse_connections, usize::to_string),
+        head_time: reader.span("limits.head_time", Duration::from_secs(10)),
+        request_time: reader.span("limits.request_time", Duration::from_secs(20)),
+        // Longer than proxies keep theirs, so that it is they who close.
+        idle_time: reader.span("limits.idle_time", Duration::from_secs(75)),
+    };
+    for (key, time) in [
+        ("limits.head_time", connections.head_time),
+        ("limits.request_time", connections.request_time),
+        ("limits.idle_time", connections.idle_time),
+    ] {
+        if time < Duration::from_secs(1) {
+            reader.problem(key, "it must be at least 1s");
+        }
+    }
     let lifetime = reader.span("token.lifetime", HOUR);
     let max_lifetime = reader.span("token.max_lifetime", 24 * HOUR);
     let all_scopes_by_default = reader.value("token.default_scope", false, parse_default_scope, |all| {
@@ -89,6 +109,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         master_key,
         log,
         workers,
+        connections,
         lifetime,
         max_lifetime,
         all_scopes_by_default,
@@ -458,6 +479,11 @@ fn parse_log(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text)
         .map(|_| text.to_owned())
         .map_err(|error| format!("not a log level or directive: {error}"))
+}
+
+fn parse_connections(text: &str) -> Result<usize, String> {
+    let connections = text.parse().ok().filter(|connections| (16..=MOST_CONNECTIONS).contains(connections));
+    connections.ok_or_else(|| format!("write a number between 16 and {MOST_CONNECTIONS}"))
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {

@@ -1,17 +1,21 @@
-//! What surrounds each exchange: a request id, a count of those under way, the log line of those that failed, and no
+//! What surrounds each exchange: a request id, an end to those that take too long, a count of those under way, the log line of those that failed, and no
 //! kept-alive connection once the server is stopping.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CONNECTION, HeaderName, HeaderValue};
+use actix_web::error::InternalError;
+use actix_web::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use m2mint_keys::crypto::{self, CryptoError};
+use serde_json::json;
 
 use crate::audit::refusals::Refused;
+use crate::connections::Seat;
 use crate::http::State;
 use crate::http::error::{AdminError, PublicError};
 use crate::limits::{self, source::Source};
@@ -29,6 +33,8 @@ pub struct Exchanges {
     under_way: AtomicUsize,
     begun: AtomicU64,
     stopping: AtomicBool,
+    /// Milliseconds that one may take.
+    longest: AtomicU64,
     /// Where request ids begin, so that those of two runs differ.
     first_id: u64,
 }
@@ -38,13 +44,19 @@ impl Exchanges {
     ///
     /// # Errors
     /// [`CryptoError`] when there is no randomness to be had.
-    pub fn new() -> Result<Self, CryptoError> {
+    pub fn new(longest: Duration) -> Result<Self, CryptoError> {
         Ok(Self {
             under_way: AtomicUsize::new(0),
             begun: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            longest: AtomicU64::new(whole_millis(longest)),
             first_id: u64::from_be_bytes(crypto::random()?),
         })
+    }
+
+    /// From now on, an exchange may take this long.
+    pub fn set_longest(&self, longest: Duration) {
+        self.longest.store(whole_millis(longest), Ordering::Relaxed);
     }
 
     /// From now on, every answer ends its connection.
@@ -84,7 +96,16 @@ pub async fn surround(
     let id = given_id(&request).unwrap_or_else(|| made_id(exchanges.first_id.wrapping_add(number)));
     // Where handlers find it: in place of one that cannot be logged.
     request.headers_mut().insert(X_REQUEST_ID, id.clone());
-    let mut response = next.call(request).await?;
+    // While it lives, the connection is not idle.
+    let busy = request.conn_data::<Seat>().map(Seat::busy);
+    let longest = Duration::from_millis(exchanges.longest.load(Ordering::Relaxed));
+    let mut response = match tokio::time::timeout(longest, next.call(request)).await {
+        Ok(response) => response?,
+        Err(_) => {
+            busy.as_ref().inspect(|busy| busy.stop_reading());
+            return Err(InternalError::from_response("too slow", too_slow()).into());
+        }
+    };
     note_refusal(&response);
     if response.status().is_server_error() {
         log_failure(&response, &id);
@@ -95,6 +116,16 @@ pub async fn surround(
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     Ok(response)
+}
+
+/// What is told to somebody whose body does not come. Nothing more is read from the connection.
+fn too_slow() -> HttpResponse {
+    let told = json!({"error": "invalid_request", "error_description": "the request took too long to come"});
+    HttpResponse::RequestTimeout().insert_header((CACHE_CONTROL, "no-store")).force_close().json(told)
+}
+
+fn whole_millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where a request comes from: the other end of the connection, or whoever a trusted proxy says it passes on.

@@ -13,6 +13,7 @@ mod audit_tampering;
 mod clients_api;
 mod command_line;
 mod configuration;
+mod connections;
 mod crash;
 mod erasure;
 mod foreign;

@@ -1,0 +1,263 @@
+//! Seats for connections. There are so many and no more; when all are taken, connections that lie idle make room, those
+//! that never asked for anything first. Whoever holds thousands of connections open keeps nobody out.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::Extensions;
+use actix_web::rt::net::{TcpStream, UnixStream};
+use parking_lot::Mutex;
+use rustix::net::Shutdown;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How long a connection that was answered is left alone: the answer may still be on its way.
+const GRACE: Duration = Duration::from_millis(20);
+/// One part in so many makes room at a time, so that looking for the idlest is not the price of every connection.
+const PART: usize = 32;
+/// Descriptors that are not connections: files, sockets that listen, the runtime's.
+const OTHERS: u64 = 96;
+/// A connection takes its own descriptor and the one by which it can be told to end.
+const EACH: u64 = 2;
+
+/// The seats of a server.
+pub struct Connections {
+    most: usize,
+    began: Instant,
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    taken: HashMap<u64, Arc<Place>>,
+    next: u64,
+}
+
+struct Place {
+    socket: OwnedFd,
+    /// When it was last answered, or came; milliseconds after the beginning.
+    since: AtomicU64,
+    answered: AtomicUsize,
+    under_way: AtomicUsize,
+}
+
+/// A seat that is taken. It belongs to its connection, and is free again when that is dropped.
+pub struct Seat {
+    number: u64,
+    place: Arc<Place>,
+    connections: Arc<Connections>,
+}
+
+/// A connection is not idle as long as this lives.
+pub struct Busy {
+    place: Arc<Place>,
+    connections: Arc<Connections>,
+}
+
+impl Connections {
+    /// As many seats as `most`, or fewer where the system does not give enough descriptors.
+    #[must_use]
+    pub fn new(most: usize) -> Arc<Self> {
+        let possible = descriptors(most as u64 * EACH + OTHERS).saturating_sub(OTHERS) / EACH;
+        let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
+        if possible < most {
+            tracing::warn!(
+                connections = possible,
+                wanted = most,
+                "fewer connections than limits.connections: the system gives no more file descriptors"
+            );
+        }
+        Arc::new(Self { most: most.min(possible), began: Instant::now(), seats: Mutex::default() })
+    }
+
+    /// Takes a seat for a new connection. Where there is none, the connection ends at once.
+    pub fn welcome(self: &Arc<Self>, connection: &dyn Any, data: &mut Extensions) {
+        let socket = match (connection.downcast_ref::<TcpStream>(), connection.downcast_ref::<UnixStream>()) {
+            (Some(tcp), _) => tcp.as_fd(),
+            (None, Some(unix)) => unix.as_fd(),
+            (None, None) => return,
+        };
+        let Ok(copy) = socket.try_clone_to_owned() else {
+            let _ = rustix::net::shutdown(socket, Shutdown::Both);
+            return;
+        };
+        match self.seat(copy) {
+            Ok(seat) => drop(data.insert(seat)),
+            Err(socket) => drop(rustix::net::shutdown(&socket, Shutdown::Both)),
+        }
+    }
+
+    /// How many seats are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.seats.lock().taken.len()
+    }
+
+    fn seat(self: &Arc<Self>, socket: OwnedFd) -> Result<Seat, OwnedFd> {
+        let now = self.now();
+        let mut seats = self.seats.lock();
+        if seats.taken.len() >= self.most {
+            make_room(&mut seats, self.most / PART + 1, now);
+        }
+        if seats.taken.len() >= self.most {
+            return Err(socket);
+        }
+        let number = seats.next;
+        seats.next += 1;
+        let place = Arc::new(Place {
+            socket,
+            since: AtomicU64::new(now),
+            answered: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
+        });
+        seats.taken.insert(number, Arc::clone(&place));
+        Ok(Seat { number, place, connections: Arc::clone(self) })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Ends up to `count` idle connections.
+fn make_room(seats: &mut Seats, count: usize, now: u64) {
+    let mut idle: Vec<(bool, u64, u64)> = seats
+        .taken
+        .iter()
+        .filter_map(|(&number, place)| {
+            let since = place.since.load(Ordering::Relaxed);
+            let was_answered = place.answered.load(Ordering::Relaxed) > 0;
+            let is_quiet = !was_answered || now.saturating_sub(since) >= GRACE.as_millis() as u64;
+            let is_idle = place.under_way.load(Ordering::Acquire) == 0 && is_quiet;
+            is_idle.then_some((was_answered, since, number))
+        })
+        .collect();
+    if idle.len() > count {
+        idle.select_nth_unstable(count);
+        idle.truncate(count);
+    }
+    for (_, _, number) in idle {
+        if let Some(place) = seats.taken.remove(&number) {
+            // The other side may have gone already.
+            let _ = rustix::net::shutdown(&place.socket, Shutdown::Both);
+        }
+    }
+}
+
+impl Seat {
+    /// Says that a request is under way.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        self.place.under_way.fetch_add(1, Ordering::AcqRel);
+        Busy { place: Arc::clone(&self.place), connections: Arc::clone(&self.connections) }
+    }
+}
+
+impl Busy {
+    /// Reads nothing more from the connection: what was to come is not waited for.
+    pub fn stop_reading(&self) {
+        let _ = rustix::net::shutdown(&self.place.socket, Shutdown::Read);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.seats.lock().taken.remove(&self.number);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.place.since.store(self.connections.now(), Ordering::Relaxed);
+        self.place.answered.fetch_add(1, Ordering::Relaxed);
+        self.place.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// How many descriptors this process may have, after asking for `wanted`.
+fn descriptors(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let now = limit.current.unwrap_or(u64::MAX);
+    if now >= wanted {
+        return now;
+    }
+    let more = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum: limit.maximum }) {
+        Ok(()) => more,
+        Err(_) => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream as Pipe;
+
+    use super::*;
+
+    fn with_seats(most: usize) -> Arc<Connections> {
+        Arc::new(Connections { most, began: Instant::now(), seats: Mutex::default() })
+    }
+
+    fn connect(connections: &Arc<Connections>) -> (Option<Seat>, Pipe) {
+        let (server, client) = Pipe::pair().unwrap();
+        client.set_nonblocking(true).unwrap();
+        (connections.seat(server.into()).ok(), client)
+    }
+
+    fn was_ended(client: &mut Pipe) -> bool {
+        matches!(client.read(&mut [0]), Ok(0))
+    }
+
+    #[test]
+    fn a_seat_is_free_when_its_connection_is_gone() {
+        let connections = with_seats(2);
+        let first = connect(&connections);
+        let second = connect(&connections);
+        assert_eq!(connections.taken(), 2);
+        drop((first, second));
+        assert_eq!(connections.taken(), 0);
+    }
+
+    #[test]
+    fn whoever_never_asked_makes_room_before_whoever_was_answered() {
+        let connections = with_seats(2);
+        let (answered, mut client) = connect(&connections);
+        drop(answered.as_ref().unwrap().busy());
+        let (_silent, mut silent_client) = connect(&connections);
+        let (third, _client) = connect(&connections);
+        assert!(third.is_some() && was_ended(&mut silent_client) && !was_ended(&mut client));
+        assert_eq!(connections.taken(), 2);
+    }
+
+    #[test]
+    fn whoever_is_busy_or_was_just_answered_is_left_alone_and_the_next_one_is_refused() {
+        let connections = with_seats(2);
+        let (busy, mut client) = connect(&connections);
+        let under_way = busy.as_ref().unwrap().busy();
+        let (answered, mut other) = connect(&connections);
+        drop(answered.as_ref().unwrap().busy());
+        assert!(connect(&connections).0.is_none());
+        assert!(!was_ended(&mut client) && !was_ended(&mut other));
+        drop(under_way);
+    }
+
+    #[test]
+    fn the_longest_idle_of_those_that_were_answered_makes_room() {
+        let connections = with_seats(2);
+        let long_ago = connections.began.checked_sub(Duration::from_secs(60)).unwrap();
+        let connections = Arc::new(Connections { most: 2, began: long_ago, seats: Mutex::default() });
+        let (first, mut first_client) = connect(&connections);
+        let (second, mut second_client) = connect(&connections);
+        for (seat, since) in [(&first, 20_000), (&second, 10_000)] {
+            let seat = seat.as_ref().unwrap();
+            drop(seat.busy());
+            seat.place.since.store(since, Ordering::Relaxed);
+        }
+        assert!(connect(&connections).0.is_some());
+        assert!(was_ended(&mut second_client) && !was_ended(&mut first_client));
+    }
+}

@@ -1,0 +1,122 @@
+//! Whoever holds connections open, or sends slowly, keeps nobody else out.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::support::ADMIN_KEY;
+use crate::support::http::get;
+use crate::support::process::Process;
+
+fn connect(server: &Process) -> TcpStream {
+    let stream = TcpStream::connect(server.endpoint("").strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+}
+
+fn ask(stream: &mut TcpStream) -> String {
+    // A connection that was ended says so at the writing or at the reading.
+    let _ = stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut answer = [0; 4096];
+    match stream.read(&mut answer) {
+        Ok(length) => String::from_utf8_lossy(&answer[..length]).into_owned(),
+        Err(_) => String::new(),
+    }
+}
+
+/// Reads until the server ends the connection.
+fn rest(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn whoever_holds_all_connections_keeps_nobody_out() {
+    let server = Process::with(&[("M2MINT_LIMITS__CONNECTIONS", "32"), ("M2MINT_LIMITS__HEAD_TIME", "1h")]);
+    let silent: Vec<_> = (0..200).map(|_| connect(&server)).collect();
+    for _ in 0..100 {
+        assert_eq!(get(&server.endpoint("/hello")).status, 200);
+    }
+    let mut kept: Vec<_> = (0..200).map(|_| connect(&server)).collect();
+    let answered = kept.iter_mut().map(ask).filter(|answer| answer.starts_with("HTTP/1.1 200")).count();
+    assert!(answered > 0, "connections that ask are answered");
+    server.wait_until("they have been answered for long enough to make room", || {
+        ask(&mut connect(&server)).starts_with("HTTP/1.1 200")
+    });
+    assert_eq!(get(&server.endpoint("/auth/jwt/jwks.json")).status, 200);
+    drop((silent, kept));
+}
+
+#[test]
+fn a_connection_in_use_is_not_ended_for_others() {
+    let server = Process::with(&[("M2MINT_LIMITS__CONNECTIONS", "32"), ("M2MINT_LIMITS__HEAD_TIME", "1h")]);
+    let mut honest = connect(&server);
+    let mut others = Vec::new();
+    for _ in 0..50 {
+        assert!(ask(&mut honest).starts_with("HTTP/1.1 200"));
+        others.extend((0..10).map(|_| connect(&server)));
+    }
+}
+
+#[test]
+fn a_process_with_few_descriptors_serves_with_fewer_connections() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 128; exec \"$0\"", env!("CARGO_BIN_EXE_m2mint")])
+        .current_dir(directory.path());
+    limited.env("M2MINT_LISTEN", "127.0.0.1:0").env("M2MINT_API_KEY", ADMIN_KEY);
+    let server = Process::spawn(directory, limited);
+    let held: Vec<_> = (0..300).map(|_| connect(&server)).collect();
+    let client = server.client();
+    assert!(
+        server.try_token(&client).is_ok(),
+        "a client is made and gets a token, with the file and sockets that this needs"
+    );
+    drop(held);
+}
+
+#[test]
+fn slow_heads_and_bodies_come_to_an_end() {
+    let server = Process::with(&[("M2MINT_LIMITS__HEAD_TIME", "1s"), ("M2MINT_LIMITS__REQUEST_TIME", "1s")]);
+    let begun = Instant::now();
+    let mut head = connect(&server);
+    head.write_all(b"GET /hello HTTP/1.1\r\nhost: ").unwrap();
+    let mut body = connect(&server);
+    body.write_all(b"POST /auth/oauth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
+        .unwrap();
+    let mut chunks = connect(&server);
+    chunks
+        .write_all(b"POST /auth/oauth/token HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab")
+        .unwrap();
+    assert!(!rest(&mut head).contains(" 200 "));
+    for slow in [&mut body, &mut chunks] {
+        let answer = rest(slow);
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"invalid_request\""), "{answer}");
+        assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(25),
+        "none of them is waited for until the reader gives up"
+    );
+    assert_eq!(get(&server.endpoint("/hello")).status, 200);
+}
+
+#[test]
+fn a_thousand_idle_connections_cost_little() {
+    let server = Process::with(&[("M2MINT_LIMITS__HEAD_TIME", "1h")]);
+    let held: Vec<_> = (0..1000).map(|_| connect(&server)).collect();
+    assert_eq!(get(&server.endpoint("/hello")).status, 200);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    // Sixteen KiB each, beside what a server of a test build takes.
+    assert!(kib < 64 * 1024, "{kib} KiB");
+    drop(held);
+}
