@@ -51,6 +51,14 @@ fn kill_in_rotations(alg: Algorithm) {
         let server = Process::again(Arc::clone(&directory), &settings);
         let client = client.get_or_insert_with(|| server.client());
         let keys = server.verb_json(&["keys", "--json"]);
+        // The file has a new key a moment before the server tells of it.
+        let is_in = |jwks: &str| {
+            let published = keys["keys"].as_array().unwrap().iter();
+            published
+                .filter(|key| key["state"] == "standby")
+                .all(|key| jwks.contains(key["kid"].as_str().unwrap()))
+        };
+        server.wait_until("the standby is published", || is_in(&server.jwks()));
         let jwks = server.jwks();
         for ring in &rings {
             let keys = keys["keys"].as_array().unwrap().iter().filter(|key| key["alg"] == ring.name());
