@@ -4,6 +4,7 @@
 //! to hold exactly the one or the other, audit entries included.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -33,6 +34,9 @@ const SETTINGS: [(&str, &str); 6] = [
 
 /// The longest time that writers have before the kill, in milliseconds.
 const LONGEST: u64 = 150;
+
+/// How many kills one file lives through.
+const A_LIFE: u32 = 100;
 
 /// What the file has to hold of what one writer did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -442,19 +446,29 @@ fn check_keys(server: &Process) -> (String, Vec<String>) {
     (jwks, signing)
 }
 
-pub fn acknowledged_writes_outlive_kills_at_random_points(plan: &Plan) -> Vec<Row> {
+/// What happened in all lives.
+#[derive(Debug, Default)]
+struct Totals {
+    by_http: usize,
+    by_verb: usize,
+    in_doubt: usize,
+    took_place: usize,
+    signed: BTreeSet<String>,
+}
+
+/// One file, from its first start on, through so many kills.
+fn live(rounds: Range<u32>, totals: &mut Totals) {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let file = directory.path().join("m2mint.db");
-    let (mut by_http, mut by_verb, mut in_doubt, mut took_place) = (0, 0, 0, 0);
-    let (mut asked, mut signed, mut tokens) = (0, BTreeSet::new(), Vec::<String>::new());
+    let (mut asked, mut tokens) = (0, Vec::<String>::new());
     let mut settled: Vec<Ledger> = Vec::new();
     let mut client = None;
-    for round in 0..plan.rounds {
+    for round in rounds {
         let mut random = Random::seeded(u64::from(round) + 1);
         let server = Process::again(Arc::clone(&directory), &SETTINGS);
         let client: &Client = client.get_or_insert_with(|| server.client());
         let (jwks, signing) = check_keys(&server);
-        signed.extend(signing);
+        totals.signed.extend(signing);
         for token in &tokens {
             let good = verify(token, &jwks, now()).is_ok();
             assert!(good || claims(token)["exp"].as_i64().unwrap() <= now().secs(), "round {round}");
@@ -505,8 +519,8 @@ pub fn acknowledged_writes_outlive_kills_at_random_points(plan: &Plan) -> Vec<Ro
         let db = open_whole(&file);
         for ledger in &ledgers {
             ledger.check(&db);
-            in_doubt += usize::from(ledger.possible.is_some());
-            took_place += usize::from(Some(World::read(&db, &ledger.prefix)) == ledger.possible);
+            totals.in_doubt += usize::from(ledger.possible.is_some());
+            totals.took_place += usize::from(Some(World::read(&db, &ledger.prefix)) == ledger.possible);
         }
         let [command_line, ..] = &ledgers;
         let (before, most) = (asked + command_line.rotations, usize::from(command_line.rotation_possible));
@@ -518,8 +532,8 @@ pub fn acknowledged_writes_outlive_kills_at_random_points(plan: &Plan) -> Vec<Ro
         drop(db);
         let verified = command(directory.path()).args(["audit", "verify"]).output().unwrap();
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
-        by_verb += ledgers[0].changes + ledgers[0].rotations;
-        by_http += ledgers[1].changes + ledgers[2].changes;
+        totals.by_verb += ledgers[0].changes + ledgers[0].rotations;
+        totals.by_http += ledgers[1].changes + ledgers[2].changes;
         // What was in doubt is settled: the file said what became of it.
         let db = open_whole(&file);
         settled.extend(ledgers.into_iter().map(|ledger| {
@@ -536,6 +550,18 @@ pub fn acknowledged_writes_outlive_kills_at_random_points(plan: &Plan) -> Vec<Ro
         let found = World::read(&db, &ledger.prefix);
         assert_eq!(found, ledger.acknowledged);
     }
+}
+
+pub fn acknowledged_writes_outlive_kills_at_random_points(plan: &Plan) -> Vec<Row> {
+    let mut totals = Totals::default();
+    // What is looked at after each kill grows with the file.
+    let mut begin = 0;
+    while begin < plan.rounds {
+        let end = plan.rounds.min(begin + A_LIFE);
+        live(begin..end, &mut totals);
+        begin = end;
+    }
+    let Totals { by_http, by_verb, in_doubt, took_place, signed } = totals;
     assert!(by_http > 0 && by_verb > 0 && in_doubt > 0, "{by_http} {by_verb} {in_doubt}");
     let rounds = plan.rounds as usize;
     vec![

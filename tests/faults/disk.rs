@@ -19,7 +19,7 @@ use rusqlite::ffi;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::support::process::command;
+use crate::support::process::{command, run_to_end};
 use crate::support::token::kid;
 use crate::support::{Client, Process, Server, form, get};
 use crate::table::{Plan, Row};
@@ -194,7 +194,7 @@ pub fn a_full_disk_costs_writes_and_nothing_else(_: &Plan) -> Vec<Row> {
     // A start on a full disk says so too.
     server.stop();
     fill(&ballast);
-    let output = command(small.0.path()).args(["--listen", "127.0.0.1:0"]).output().unwrap();
+    let output = run_to_end(command(small.0.path()).args(["--listen", "127.0.0.1:0"]));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("neither full nor read-only"), "{said}");
     std::fs::remove_file(&ballast).unwrap();
@@ -216,7 +216,7 @@ pub fn a_read_only_disk_is_said_at_the_start_and_left_alone(_: &Plan) -> Vec<Row
     };
     remount("remount,ro");
     for verb in [&["--listen", "127.0.0.1:0"][..], &["clients", "create"]] {
-        let output = command(small.0.path()).args(verb).output().unwrap();
+        let output = run_to_end(command(small.0.path()).args(verb));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.lines().count() == 1, "{said}");
         assert!(said.contains("read-only"), "{said}");

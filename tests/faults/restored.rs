@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustix::process::Signal;
 
-use crate::support::process::command;
+use crate::support::process::{command, run_to_end};
 use crate::support::token::kid;
 use crate::support::{ADMIN_KEY, Process};
 use crate::table::{Plan, Row};
@@ -45,7 +45,7 @@ pub fn every_copy_from_before_a_change_of_keys_is_noticed(_: &Plan) -> Vec<Row> 
         std::fs::write(path("m2mint.db.key.witness"), &witness).unwrap();
         let mut serve = command(directory.path());
         serve.env("M2MINT_LISTEN", "127.0.0.1:0").env("M2MINT_API_KEY", ADMIN_KEY);
-        let output = serve.envs(SETTINGS).output().unwrap();
+        let output = run_to_end(serve.envs(SETTINGS));
         let said = String::from_utf8(output.stderr).unwrap();
         noticed += usize::from(!output.status.success() && said.contains("put back from a backup"));
         let output = command(directory.path()).args(["keys", "recover", "--yes"]).output().unwrap();

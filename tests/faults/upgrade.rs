@@ -12,7 +12,7 @@ use m2mint::store::schema;
 use rusqlite::Connection;
 
 use crate::power::{self, Disk};
-use crate::support::process::command;
+use crate::support::process::{command, run_to_end};
 use crate::support::{Client, Process};
 use crate::table::{Plan, Row};
 use crate::vfs;
@@ -157,7 +157,7 @@ pub fn a_newer_file_is_refused_untouched(_: &Plan) -> Vec<Row> {
     };
     let before = state();
     for verb in [&["--listen", "127.0.0.1:0"][..], &["clients", "create"], &["keys", "rotate"], &["keys"]] {
-        let output = command(directory.path()).args(verb).output().unwrap();
+        let output = run_to_end(command(directory.path()).args(verb));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains("newer m2mint"), "{said}");
         assert!(before == state(), "{verb:?} touched it");

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::process::command;
+use crate::support::process::{command, run_to_end};
 use crate::support::token::{kid, verify};
 use crate::support::{ADMIN_KEY, Client, Process};
 
@@ -60,7 +60,7 @@ impl Story {
 fn refusal(directory: &Path, settings: &[(&str, &str)]) -> String {
     let mut serve = command(directory);
     serve.env("M2MINT_LISTEN", "127.0.0.1:0").env("M2MINT_API_KEY", ADMIN_KEY);
-    let output = serve.envs(settings.iter().copied()).output().unwrap();
+    let output = run_to_end(serve.envs(settings.iter().copied()));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
     assert_eq!(output.stdout, b"");

@@ -196,3 +196,29 @@ fn a_ring_has_one_algorithm() {
     records[1].kid = records[1].public.thumbprint();
     assert_eq!(KeyRing::from_records(records), Err(RingError::MixedAlgorithms));
 }
+
+#[test]
+fn a_ring_that_was_put_back_follows_what_is_known_from_later() {
+    let follow = |mut ring: KeyRing, signing: &[u8], retired: &[u8]| {
+        let among = |numbers: &[u8], kid: &Kid| numbers.iter().any(|number| key(*number).kid == *kid);
+        ring.follow(|kid| among(signing, kid), |kid| among(retired, kid), at(1), [key(8), key(9)], L);
+        assert!(KeyRing::from_records(ring.records().to_vec()).is_ok());
+        ring
+    };
+    let signer = |ring: &KeyRing| ring.active().unwrap().kid.clone();
+    // Nothing happened since: nothing changes.
+    assert_eq!(follow(ring(), &[1, 2], &[]), ring());
+    // A rotation since: the standby of then signs.
+    let once = follow(ring(), &[2, 3], &[1]);
+    assert_eq!(states(&once), [State::Retired, State::Active, State::Standby]);
+    assert_eq!(signer(&once), key(2).kid);
+    // It may have signed until now, and is kept for as long as that from when the switch is served.
+    assert_eq!(once.deletion_in(&key(1).kid, &policy(), at(1)), Some(KEEP));
+    // Two rotations since: both are published, and a key that nobody knows signs.
+    let twice = follow(ring(), &[3, 4], &[1, 2]);
+    assert_eq!(states(&twice), [State::Retired, State::Retired, State::Active, State::Standby]);
+    assert_eq!(signer(&twice), key(8).kid);
+    // What was revoked or deleted since is out, whatever it was then.
+    let revoked = follow(rotated(), &[3, 4], &[]);
+    assert_eq!(states(&revoked), [State::Revoked, State::Revoked, State::Active, State::Standby]);
+}

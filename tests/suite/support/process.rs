@@ -31,6 +31,23 @@ pub fn command(directory: &Path) -> Command {
     command
 }
 
+/// Runs a command that has to end by itself: one that goes on, such as a server that starts though it should not, is
+/// ended, and fails the test. What it prints has to fit into a pipe.
+#[track_caller]
+pub fn run_to_end(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let given_up = Instant::now() + Duration::from_secs(30);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > given_up {
+            let _ = child.kill();
+            let output = child.wait_with_output().unwrap();
+            panic!("it did not end: {}", String::from_utf8_lossy(&output.stdout));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
+}
+
 impl Process {
     pub fn start() -> Self {
         Self::with(&[])
