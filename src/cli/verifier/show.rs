@@ -104,6 +104,11 @@ pub fn run(settings: &Settings, asked: &Recipe) -> Result {
         }
     };
     let leeway = seconds(values.leeway.unwrap_or(recipe.leeway));
+    let lets_in = match recipe.lets_in {
+        None => "not tried".to_owned(),
+        Some([]) => "no bad token of the pack".to_owned(),
+        Some(names) => names.join(", "),
+    };
     let rows = [
         ("algorithm", algorithm),
         ("issuer", values.issuer.clone()),
@@ -113,14 +118,7 @@ pub fn run(settings: &Settings, asked: &Recipe) -> Result {
         ("key set cached", cache),
         ("unknown key", unknown_kid),
         ("revoked key", revoked),
-        (
-            "lets in",
-            if recipe.lets_in.is_empty() {
-                "no bad token of the pack".into()
-            } else {
-                recipe.lets_in.join(", ")
-            },
-        ),
+        ("lets in", lets_in),
         ("note", recipe.notes.to_owned()),
     ];
     for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
