@@ -5,7 +5,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Extensions;
@@ -40,7 +40,7 @@ struct Place {
     socket: OwnedFd,
     /// When it was last answered, or came; milliseconds after the beginning.
     since: AtomicU64,
-    answered: AtomicUsize,
+    answered: AtomicBool,
     under_way: AtomicUsize,
 }
 
@@ -90,12 +90,6 @@ impl Connections {
         }
     }
 
-    /// How many seats are taken.
-    #[must_use]
-    pub fn taken(&self) -> usize {
-        self.seats.lock().taken.len()
-    }
-
     fn seat(self: &Arc<Self>, socket: OwnedFd) -> Result<Seat, OwnedFd> {
         let now = self.now();
         let mut seats = self.seats.lock();
@@ -110,7 +104,7 @@ impl Connections {
         let place = Arc::new(Place {
             socket,
             since: AtomicU64::new(now),
-            answered: AtomicUsize::new(0),
+            answered: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
         });
         seats.taken.insert(number, Arc::clone(&place));
@@ -129,7 +123,7 @@ fn make_room(seats: &mut Seats, count: usize, now: u64) {
         .iter()
         .filter_map(|(&number, place)| {
             let since = place.since.load(Ordering::Relaxed);
-            let was_answered = place.answered.load(Ordering::Relaxed) > 0;
+            let was_answered = place.answered.load(Ordering::Relaxed);
             let is_quiet = !was_answered || now.saturating_sub(since) >= GRACE.as_millis() as u64;
             let is_idle = place.under_way.load(Ordering::Acquire) == 0 && is_quiet;
             is_idle.then_some((was_answered, since, number))
@@ -172,7 +166,7 @@ impl Drop for Seat {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.place.since.store(self.connections.now(), Ordering::Relaxed);
-        self.place.answered.fetch_add(1, Ordering::Relaxed);
+        self.place.answered.store(true, Ordering::Relaxed);
         self.place.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -199,13 +193,21 @@ mod tests {
     use super::*;
 
     fn with_seats(most: usize) -> Arc<Connections> {
-        Arc::new(Connections { most, began: Instant::now(), seats: Mutex::default() })
+        since(most, Instant::now())
+    }
+
+    fn since(most: usize, began: Instant) -> Arc<Connections> {
+        Arc::new(Connections { most, began, seats: Mutex::default() })
     }
 
     fn connect(connections: &Arc<Connections>) -> (Option<Seat>, Pipe) {
         let (server, client) = Pipe::pair().unwrap();
         client.set_nonblocking(true).unwrap();
         (connections.seat(server.into()).ok(), client)
+    }
+
+    fn taken(connections: &Connections) -> usize {
+        connections.seats.lock().taken.len()
     }
 
     fn was_ended(client: &mut Pipe) -> bool {
@@ -217,9 +219,9 @@ mod tests {
         let connections = with_seats(2);
         let first = connect(&connections);
         let second = connect(&connections);
-        assert_eq!(connections.taken(), 2);
+        assert_eq!(taken(&connections), 2);
         drop((first, second));
-        assert_eq!(connections.taken(), 0);
+        assert_eq!(taken(&connections), 0);
     }
 
     #[test]
@@ -230,7 +232,7 @@ mod tests {
         let (_silent, mut silent_client) = connect(&connections);
         let (third, _client) = connect(&connections);
         assert!(third.is_some() && was_ended(&mut silent_client) && !was_ended(&mut client));
-        assert_eq!(connections.taken(), 2);
+        assert_eq!(taken(&connections), 2);
     }
 
     #[test]
@@ -247,9 +249,8 @@ mod tests {
 
     #[test]
     fn the_longest_idle_of_those_that_were_answered_makes_room() {
-        let connections = with_seats(2);
-        let long_ago = connections.began.checked_sub(Duration::from_secs(60)).unwrap();
-        let connections = Arc::new(Connections { most: 2, began: long_ago, seats: Mutex::default() });
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let connections = since(2, long_ago);
         let (first, mut first_client) = connect(&connections);
         let (second, mut second_client) = connect(&connections);
         for (seat, since) in [(&first, 20_000), (&second, 10_000)] {

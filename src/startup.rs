@@ -64,11 +64,10 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     let issuer = store.read(keys::issuer)?;
     let founded = issuer.is_some();
     let witness = Witness::of(&config.master_key, &config.database);
-    if issuer.is_none() {
-        // Where the master key is gone too, nothing is left of what was.
-        if !matches!(&config.master_key, MasterKeySource::Beside(key) if !key.exists()) {
-            witness.allow_founding()?;
-        }
+    // Where the master key is gone too, nothing is left of what was.
+    let is_all_gone = matches!(&config.master_key, MasterKeySource::Beside(key) if !key.exists());
+    if !founded && !is_all_gone {
+        witness.allow_founding()?;
     }
     let master = match &issuer {
         Some(issuer) => master_key::open(&config.master_key, &config.database, &issuer.master_check)?,

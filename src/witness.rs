@@ -21,6 +21,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::config::MasterKeySource;
+use crate::model::audit::hex;
 use crate::rotation::rings::Rings;
 use crate::store::schema::folder_of;
 use crate::store::{self, StoreError, audit};
@@ -198,8 +199,7 @@ impl Witness {
     /// # Errors
     /// The system's, when there is no place for it.
     pub fn write(&self, created: UnixTime, last: (i64, &[u8]), keys: &Keys) -> io::Result<()> {
-        let hash = last.1.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.database.clone();
+        let (path, hash) = (self.database.clone(), hex(last.1));
         let record = Record { path, created: created.millis(), entry: last.0, hash, keys: keys.clone() };
         let text = serde_json::to_string(&record)? + "\n";
         let mut outcome = Err(ErrorKind::NotFound.into());
@@ -234,10 +234,7 @@ fn follows(db: &Connection, record: &Record) -> store::Result<bool> {
     if audit::newest(db)? < record.entry {
         return Ok(false);
     }
-    Ok(audit::get(db, record.entry)?.is_none_or(|entry| {
-        let hash: String = entry.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        hash == record.hash
-    }))
+    Ok(audit::get(db, record.entry)?.is_none_or(|entry| hex(&entry.hash) == record.hash))
 }
 
 fn read(place: &Path) -> Result<Option<Record>, WitnessError> {

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::master_key;
 use crate::model::Span;
-use crate::model::audit::date;
+use crate::model::audit::{date, hex};
 use crate::store::audit::StoredEntry;
 use crate::store::{Store, audit, keys};
 
@@ -218,8 +218,4 @@ fn to_json(report: &Report, proven: bool) -> Value {
             "key_proven": proven,
         })),
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -116,8 +116,8 @@ pub struct Config {
 /// What connections and requests may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections at a time.
-    pub connections: usize,
+    /// How many at a time.
+    pub most: usize,
     /// How long the head of a request may take to come.
     pub head_time: Duration,
     /// How long a request may take, body and all.

@@ -1,8 +1,11 @@
 //! From texts to values, and what they must be.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use m2mint_keys::key_ring::{Policy, PolicyError};
@@ -31,6 +34,7 @@ const LARGEST_SKEW: Duration = Duration::from_secs(3600);
 
 /// Each takes two file descriptors and some 16 KiB.
 const MOST_CONNECTIONS: usize = 100_000;
+const FEWEST_CONNECTIONS: usize = 16;
 const MOST_GUESSES: u32 = 1000;
 const FEWEST_A_DAY: u32 = 50;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -57,9 +61,14 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let master_key = reader.master_key(credentials.as_deref(), &database);
     let log = reader.value("log", "info".to_owned(), parse_log, String::clone);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = reader.value("workers", cpus, parse_workers, usize::to_string);
+    let workers = reader.value("workers", cpus, parse_within(1..=MOST_WORKERS), usize::to_string);
     let connections = ConnectionLimits {
-        connections: reader.value("limits.connections", 4096, parse_connections, usize::to_string),
+        most: reader.value(
+            "limits.connections",
+            4096,
+            parse_within(FEWEST_CONNECTIONS..=MOST_CONNECTIONS),
+            usize::to_string,
+        ),
         head_time: reader.span("limits.head_time", Duration::from_secs(10)),
         request_time: reader.span("limits.request_time", Duration::from_secs(20)),
         // Longer than proxies keep theirs, so that it is they who close.
@@ -304,7 +313,12 @@ impl Reader<'_> {
     fn limits(&mut self) -> limits::Settings {
         let default = limits::Settings::default();
         let limits = limits::Settings {
-            guesses: self.value("limits.guesses", default.guesses, parse_guesses, u32::to_string),
+            guesses: self.value(
+                "limits.guesses",
+                default.guesses,
+                parse_within(1..=MOST_GUESSES),
+                u32::to_string,
+            ),
             longest_wait: self.span("limits.longest_wait", default.longest_wait),
             guesses_a_day: self.value(
                 "limits.guesses_a_day",
@@ -384,11 +398,6 @@ impl Reader<'_> {
 fn show_list<T: ToString>(values: &[T]) -> String {
     let shown: Vec<String> = values.iter().map(T::to_string).collect();
     if shown.is_empty() { "none".into() } else { shown.join("; ") }
-}
-
-fn parse_guesses(text: &str) -> Result<u32, String> {
-    let guesses = text.parse().ok().filter(|guesses| (1..=MOST_GUESSES).contains(guesses));
-    guesses.ok_or_else(|| format!("write a number between 1 and {MOST_GUESSES}"))
 }
 
 fn parse_guesses_a_day(text: &str) -> Result<u32, String> {
@@ -481,14 +490,14 @@ fn parse_log(text: &str) -> Result<String, String> {
         .map_err(|error| format!("not a log level or directive: {error}"))
 }
 
-fn parse_connections(text: &str) -> Result<usize, String> {
-    let connections = text.parse().ok().filter(|connections| (16..=MOST_CONNECTIONS).contains(connections));
-    connections.ok_or_else(|| format!("write a number between 16 and {MOST_CONNECTIONS}"))
-}
-
-fn parse_workers(text: &str) -> Result<usize, String> {
-    let workers = text.parse().ok().filter(|workers| (1..=MOST_WORKERS).contains(workers));
-    workers.ok_or_else(|| format!("write a number between 1 and {MOST_WORKERS}"))
+/// A number within bounds, both of which are allowed.
+fn parse_within<T: FromStr + PartialOrd + fmt::Display>(
+    bounds: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.ok_or_else(|| format!("write a number between {} and {}", bounds.start(), bounds.end()))
+    }
 }
 
 fn parse_default_scope(text: &str) -> Result<bool, String> {

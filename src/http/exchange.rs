@@ -1,5 +1,5 @@
-//! What surrounds each exchange: a request id, an end to those that take too long, a count of those under way, the log line of those that failed, and no
-//! kept-alive connection once the server is stopping.
+//! What surrounds each exchange: a request id, an end to those that take too long, a count of those under way, the log line
+//! of those that failed, and no kept-alive connection once the server is stopping.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use m2mint_keys::crypto::{self, CryptoError};
+use m2mint_keys::time::millis;
 use serde_json::json;
 
 use crate::audit::refusals::Refused;
@@ -49,14 +50,14 @@ impl Exchanges {
             under_way: AtomicUsize::new(0),
             begun: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
-            longest: AtomicU64::new(whole_millis(longest)),
+            longest: AtomicU64::new(millis(longest).unsigned_abs()),
             first_id: u64::from_be_bytes(crypto::random()?),
         })
     }
 
     /// From now on, an exchange may take this long.
     pub fn set_longest(&self, longest: Duration) {
-        self.longest.store(whole_millis(longest), Ordering::Relaxed);
+        self.longest.store(millis(longest).unsigned_abs(), Ordering::Relaxed);
     }
 
     /// From now on, every answer ends its connection.
@@ -122,10 +123,6 @@ pub async fn surround(
 fn too_slow() -> HttpResponse {
     let told = json!({"error": "invalid_request", "error_description": "the request took too long to come"});
     HttpResponse::RequestTimeout().insert_header((CACHE_CONTROL, "no-store")).force_close().json(told)
-}
-
-fn whole_millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where a request comes from: the other end of the connection, or whoever a trusted proxy says it passes on.

@@ -236,6 +236,12 @@ pub fn date(time: UnixTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
+/// Bytes, as people and JSON see them.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use crate::rotation::rings::{Rings, Wish};
 use crate::store::keys::Ring;
 
 /// The longest that verifiers are told to cache the JWKS for, in seconds.
-const MAX_AGE: u64 = 300;
+pub const MAX_AGE: u32 = 300;
 /// How many tokens whose signature was good are remembered, for introspection and proxies.
 const REMEMBERED: usize = 4096;
 
@@ -107,7 +107,7 @@ impl Published {
                 .iter()
                 .map(|ring| (ring.algorithm(), KeySet::new(&published(ring))))
                 .collect(),
-            max_age: policy.propagation.as_secs().min(MAX_AGE),
+            max_age: policy.propagation.as_secs().min(MAX_AGE.into()),
         }
     }
 

@@ -77,6 +77,7 @@ pub struct Values {
 
 const BOTH: &[Algorithm] = &[EdDsa, Es256];
 const ONLY_ES256: &[Algorithm] = &[Es256];
+const JWKS_RSA: &str = "jwks-rsa fetches the key set for each key anew, so a rotation while m2mint is down is one that it notices.";
 
 /// All recipes.
 pub const ALL: &[Recipe] = &[
@@ -152,7 +153,7 @@ pub const ALL: &[Recipe] = &[
             "last-character",
             "huge",
         ]),
-        notes: "jwks-rsa fetches the key set for each key anew, so a rotation while m2mint is down is one that it notices.",
+        notes: JWKS_RSA,
         is_run: true,
         code: include_str!("recipes/fast-jwt.mjs"),
     },
@@ -173,7 +174,7 @@ pub const ALL: &[Recipe] = &[
             "last-character",
             "huge",
         ]),
-        notes: "jwks-rsa fetches the key set for each key anew, so a rotation while m2mint is down is one that it notices.",
+        notes: JWKS_RSA,
         is_run: true,
         code: include_str!("recipes/jsonwebtoken.mjs"),
     },
@@ -193,7 +194,7 @@ pub const ALL: &[Recipe] = &[
             "alg-twice",
             "last-character",
         ]),
-        notes: "jwks-rsa fetches the key set for each key anew, so a rotation while m2mint is down is one that it notices.",
+        notes: JWKS_RSA,
         is_run: true,
         code: include_str!("recipes/passport-jwt.mjs"),
     },

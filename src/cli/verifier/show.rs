@@ -9,6 +9,7 @@ use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config, keys};
 use crate::config::{Config, Listen};
 use crate::rotation::keeper::in_words;
+use crate::rotation::published::MAX_AGE;
 
 /// What is printed for whom.
 #[derive(Debug, Args)]
@@ -60,7 +61,7 @@ pub fn run(settings: &Settings, asked: &Recipe) -> Result {
         if recipe.is_run { "run by m2mint's tests, across rotations" } else { "not run by m2mint's tests" };
     output::line(&format!("{}: {tried}\n", recipe.library));
     let seconds = |seconds: u32| in_words(Some(i64::from(seconds) * 1000));
-    let max_age = in_words(Some(300_000));
+    let max_age = seconds(MAX_AGE);
     let (cache, revoked) = match (recipe.cache, values.cache) {
         (Cache::Seconds(own), cache) => {
             let cache = seconds(cache.unwrap_or(own));

@@ -4,7 +4,6 @@ import time
 import urllib.request
 
 from joserfc import jwt
-from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 CACHE, COOLDOWN = {{cache}}, {{cooldown}}  # seconds
