@@ -8,9 +8,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use m2mint_keys::time::UnixTime;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use rustix::process::Signal;
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::random::Random;
 use crate::support::process::command;
-use crate::support::token::{claims, verify};
+use crate::support::token::{claims, now, verify};
 use crate::support::{ADMIN_KEY, Client, Process};
 use crate::table::{Plan, Row};
 
@@ -146,11 +145,6 @@ impl Ledger {
             self.possible
         );
     }
-}
-
-fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    UnixTime::from_millis(i64::try_from(since.as_millis()).unwrap())
 }
 
 fn text(json: &Value, name: &str) -> String {

@@ -3,12 +3,12 @@ wrong in one way each. The key set comes over TLS, under a certificate authority
 import base64
 import hashlib
 import http.client
-import http.server
 import json
 import ssl
 import subprocess
-import threading
 import time
+
+from support import Answers
 
 
 def encode(value):
@@ -149,39 +149,25 @@ class KeySet:
         names.write_text('subjectAltName=DNS:localhost,IP:127.0.0.1\n')
         openssl('x509', '-req', '-in', request, '-CA', self.authority, '-CAkey', directory / 'ca.key', '-CAcreateserial', '-days', 2,
                 '-extfile', names, '-out', certificate)
-        self.asked = 0
-        asked = self
-
-        class Front(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                asked.asked += 1
-                try:
-                    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=5)
-                    connection.request('GET', self.path)
-                    answer = connection.getresponse()
-                    status, body = answer.status, answer.read()
-                    connection.close()
-                    if status == 200:
-                        body = json.dumps({'keys': json.loads(body)['keys'] + extra}).encode()
-                except OSError:
-                    status, body = 502, b''
-                self.send_response(status)
-                self.send_header('content-type', 'application/json')
-                self.send_header('content-length', str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Front)
-        self.server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        self.url = f'https://localhost:{self.server.server_address[1]}/auth/jwt/jwks.json?alg=ES256'
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.asked, self.issuer, self.extra = 0, port, extra
+        self.server = Answers(self.answer, context)
+        self.url = f'https://localhost:{self.server.port}/auth/jwt/jwks.json?alg=ES256'
+
+    def answer(self, path):
+        self.asked += 1
+        try:
+            connection = http.client.HTTPConnection('127.0.0.1', self.issuer, timeout=5)
+            connection.request('GET', path)
+            answer = connection.getresponse()
+            status, body = answer.status, answer.read()
+            connection.close()
+            if status == 200:
+                body = json.dumps({'keys': json.loads(body)['keys'] + self.extra}).encode()
+        except OSError:
+            status, body = 502, b''
+        return status, {'content-type': 'application/json'}, body
 
     def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()

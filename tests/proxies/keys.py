@@ -1,12 +1,10 @@
 """haproxy-keys by itself: key files that follow a rotation, and key sets that are refused."""
-import http.server
 import json
 import shlex
 import subprocess
-import threading
 
 from forger import Key, jwk
-from support import Issuer, RECIPES, check, eventually, free_ports, kid, wait_for
+from support import Answers, Issuer, RECIPES, check, eventually, free_ports, kid, wait_for
 
 
 class Brought:
@@ -89,22 +87,12 @@ def refusing(directory):
     jwks = [key.jwk for key in keys]
     served = {'/good': (200, {'keys': jwks[:4]})}
 
-    class Server(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, body = served[self.path]
-            body = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header('location', '/good')
-            self.send_header('content-length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path):
+        status, body = served[path]
+        return status, {'location': '/good'}, body if isinstance(body, bytes) else json.dumps(body).encode()
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    base = f'http://127.0.0.1:{server.server_address[1]}'
+    server = Answers(answer)
+    base = f'http://127.0.0.1:{server.port}'
     brought = Brought(directory)
     check('haproxy-keys: four keys are taken', brought.run(f'{base}/good') == 0 and len(brought.slots()) == 4, brought.said)
     for path in brought.directory.glob('*.pem'):
@@ -132,5 +120,4 @@ def refusing(directory):
         check(f'haproxy-keys: {name} changes nothing', code == 1 and brought.state() == before and brought.reloads() == 1
               and 'Traceback' not in brought.said, f'{code} {brought.said}')
     check('haproxy-keys: no keys over http from elsewhere', brought.run('http://auth.example.com/auth/jwt/jwks.json') == 2)
-    server.shutdown()
-    server.server_close()
+    server.close()

@@ -104,6 +104,36 @@ class Echo(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Answers(http.server.ThreadingHTTPServer):
+    """Answers a GET with what `answer` gives for its path: a status, headers, and a body. With a `context`, over TLS."""
+    daemon_threads = True
+
+    def __init__(self, answer, context=None):
+        super().__init__(('127.0.0.1', 0), Answered)
+        self.answer, self.port = answer, self.server_address[1]
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class Answered(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        status, headers, body = self.server.answer(self.path)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header('content-length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 def ask(port, method, target, headers=(), body=None):
     connection = http.client.HTTPConnection('127.0.0.1', port, timeout=20)
     with contextlib.closing(connection):

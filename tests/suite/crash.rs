@@ -1,14 +1,13 @@
 //! Killed at random points of rotations: the file is always whole, and every token issued before still verifies.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use m2mint_keys::signing_key::Algorithm;
-use m2mint_keys::time::UnixTime;
 use rustix::process::Signal;
 
 use crate::support::Process;
-use crate::support::token::{claims, verify};
+use crate::support::token::{claims, now, verify};
 
 const ROUNDS: u32 = 50;
 
@@ -20,11 +19,6 @@ const SETTINGS: [(&str, &str); 5] = [
     ("M2MINT_TOKEN__LIFETIME", "3s"),
     ("M2MINT_TOKEN__MAX_LIFETIME", "3s"),
 ];
-
-fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    UnixTime::from_millis(i64::try_from(since.as_millis()).unwrap())
-}
 
 #[test]
 fn killed_in_fifty_rotations_the_file_stays_whole() {

@@ -1,15 +1,14 @@
 //! Rotation of the real binary, by signal, under load: nobody is refused.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use m2mint_keys::signing_key::Algorithm;
-use m2mint_keys::time::UnixTime;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
 use crate::support::Process;
-use crate::support::token::{claims, part, verify};
+use crate::support::token::{claims, now, part, verify};
 
 const ROTATIONS: usize = 20;
 const A: Duration = Duration::from_secs(1);
@@ -22,11 +21,6 @@ pub const QUICK: [(&str, &str); 5] = [
     ("M2MINT_TOKEN__LIFETIME", "2s"),
     ("M2MINT_TOKEN__MAX_LIFETIME", "2s"),
 ];
-
-fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    UnixTime::from_millis(i64::try_from(since.as_millis()).unwrap())
-}
 
 /// A verifier that caches the JWKS for as long as A allows.
 struct Cache {

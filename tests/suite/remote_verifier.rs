@@ -1,23 +1,19 @@
 //! Services that follow the published keys with the crate's own verifier, while the keys of the real binary rotate.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use m2mint_keys::remote::{RemoteJwks, RemoteVerifier, Settings};
-use m2mint_keys::time::{UnixTime, millis};
 use m2mint_keys::verify::Policy;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
 use crate::live_rotation::QUICK;
 use crate::support::Process;
+use crate::support::token::now;
 
 const ROTATIONS: usize = 20;
 const A: Duration = Duration::from_secs(1);
-
-fn now() -> UnixTime {
-    UnixTime::from_millis(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap()))
-}
 
 /// A service that knows the server by nothing but its issuer.
 fn service(server: &Process) -> RemoteVerifier {

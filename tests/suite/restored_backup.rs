@@ -2,25 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use m2mint_keys::time::UnixTime;
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::process::{command, run_to_end};
-use crate::support::token::{kid, verify};
+use crate::support::token::{kid, now, verify};
 use crate::support::{ADMIN_KEY, Client, Process};
 
 /// Keys that may be rotated every second, and tokens that outlive the test.
 const SETTINGS: [(&str, &str); 2] =
     [("M2MINT_ROTATION__PROPAGATION", "1s"), ("M2MINT_ROTATION__EVERY", "never")];
-
-fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    UnixTime::from_millis(i64::try_from(since.as_millis()).unwrap())
-}
 
 /// A server with a client and a token, and a backup of its database.
 struct Story {

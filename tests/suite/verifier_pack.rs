@@ -6,14 +6,13 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use m2mint_keys::bearer;
 use m2mint_keys::remote::{RemoteJwks, RemoteVerifier};
-use m2mint_keys::time::{UnixTime, millis};
 use m2mint_keys::verify::Policy;
 
 use crate::support::process::command;
+use crate::support::token::now;
 
 /// A service whose one action takes a token that passes this policy.
 struct Service {
@@ -58,9 +57,8 @@ async fn answer(verifier: &RemoteVerifier, mut stream: TcpStream) {
             token = bearer::token(value.trim()).ok().flatten().map(str::to_owned);
         }
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let good = match token {
-        Some(token) => verifier.verify(&token, UnixTime::from_millis(millis(since))).await.is_ok(),
+        Some(token) => verifier.verify(&token, now()).await.is_ok(),
         None => false,
     };
     let status = if good { "200 OK" } else { "401 Unauthorized" };

@@ -1,9 +1,11 @@
 //! Looking into tokens, and checking them as a called service does.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use m2mint_keys::jwk::JwkSet;
-use m2mint_keys::time::UnixTime;
+use m2mint_keys::time::{UnixTime, millis};
 use m2mint_keys::verify::{Policy, Rejection, Verified, Verifier};
 use serde_json::Value;
 
@@ -22,6 +24,11 @@ pub fn claims(token: &str) -> Value {
 #[track_caller]
 pub fn kid(token: &str) -> String {
     part(token, 0)["kid"].as_str().unwrap().to_owned()
+}
+
+/// What a called service's clock says.
+pub fn now() -> UnixTime {
+    UnixTime::from_millis(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap()))
 }
 
 /// Checks a token against the text of a JWKS.
