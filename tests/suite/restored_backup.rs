@@ -34,9 +34,11 @@ impl Story {
     }
 
     fn rotate(&self) -> String {
-        let before = self.server.active_kid("EdDSA");
+        // The file has the change a moment before the server signs by it.
+        let signer = || kid(&self.server.token(&self.client));
+        let before = signer();
         self.server.signal(Signal::USR1);
-        self.server.wait_until("rotated", || self.server.active_kid("EdDSA") != before);
+        self.server.wait_until("rotated", || signer() != before);
         self.server.token(&self.client)
     }
 
