@@ -18,10 +18,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const GRACE: Duration = Duration::from_millis(20);
 /// One part in so many makes room at a time, so that looking for the idlest is not the price of every connection.
 const PART: usize = 32;
-/// Descriptors that are not connections: files, sockets that listen, the runtime's.
-const OTHERS: u64 = 96;
+/// Descriptors that are not connections: files, sockets that listen, and what each worker needs to wait for them.
+const OTHERS: u64 = 56;
+const OF_A_WORKER: u64 = 4;
 /// A connection takes its own descriptor and the one by which it can be told to end.
 const EACH: u64 = 2;
+/// So many more than there are seats may have come and not been welcomed yet, or been ended and not be gone yet. The next
+/// ones wait in the system's queue, where they take no descriptor.
+const IN_PASSING: usize = 16;
 
 /// The seats of a server.
 pub struct Connections {
@@ -60,9 +64,10 @@ pub struct Busy {
 impl Connections {
     /// As many seats as `most`, or fewer where the system does not give enough descriptors.
     #[must_use]
-    pub fn new(most: usize) -> Arc<Self> {
-        let possible = descriptors(most as u64 * EACH + OTHERS).saturating_sub(OTHERS) / EACH;
-        let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
+    pub fn new(most: usize, workers: usize) -> Arc<Self> {
+        let others = OTHERS + workers as u64 * OF_A_WORKER;
+        let possible = descriptors((most + IN_PASSING) as u64 * EACH + others).saturating_sub(others) / EACH;
+        let possible = usize::try_from(possible).unwrap_or(usize::MAX).saturating_sub(IN_PASSING).max(1);
         if possible < most {
             tracing::warn!(
                 connections = possible,
@@ -71,6 +76,12 @@ impl Connections {
             );
         }
         Arc::new(Self { most: most.min(possible), began: Instant::now(), seats: Mutex::default() })
+    }
+
+    /// How many connections each of `workers` may hold, those in passing included.
+    #[must_use]
+    pub fn of_each(&self, workers: usize) -> usize {
+        (self.most + IN_PASSING).div_ceil(workers.max(1))
     }
 
     /// Takes a seat for a new connection. Where there is none, the connection ends at once.

@@ -78,7 +78,7 @@ impl Server {
             metadata,
             base_path: config.base_path.clone(),
         });
-        let connections = Connections::new(config.connections.most);
+        let connections = Connections::new(config.connections.most, config.workers);
         let exchanges = Data::new(Exchanges::new(config.connections.request_time).map_err(StartError::from)?);
         let beats = Arc::new(Beats::default());
         let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
@@ -96,8 +96,7 @@ impl Server {
         })
         .workers(config.workers)
         .worker_max_blocking_threads(BLOCKING_THREADS)
-        // Seats are given where a connection is welcomed; this only bounds those that are just being ended.
-        .max_connections(config.connections.most.saturating_mul(2))
+        .max_connections(connections.of_each(config.workers))
         .client_request_timeout(config.connections.head_time)
         .keep_alive(config.connections.idle_time)
         .on_connect(move |connection, data| connections.welcome(connection, data))
