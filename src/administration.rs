@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::model::audit::{Action, Entry, Origin, date};
 use crate::model::grants::InvalidGrants;
+use crate::model::restrictions::{self, InvalidRestrictions, Restrictions};
 use crate::model::secret::InvalidSecret;
-use crate::model::{Audience, Client, ClientId, ClientSecret, InvalidName, ScopePattern, Settings, Span};
+use crate::model::{
+    Audience, Client, ClientId, ClientSecret, InvalidName, Network, ScopePattern, Settings, Span,
+};
 use crate::store::audiences::StoredAudience;
 use crate::store::clients::StoredSecret;
 use crate::store::{Store, StoreError, audiences, audit, clients, revocations};
@@ -36,6 +39,9 @@ pub enum AdministrationError {
     /// What the client may ask for contradicts itself.
     #[error(transparent)]
     Grants(#[from] InvalidGrants),
+    /// From where, when and how often the client gets tokens makes no sense.
+    #[error(transparent)]
+    Restrictions(#[from] InvalidRestrictions),
     /// The secret is too weak.
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
@@ -280,13 +286,24 @@ fn told_changes(entry: Entry, before: &Settings, after: &Settings) -> Entry {
         Some(Value::Object(texts.collect()))
     };
     let lifetime = |settings: &Settings| settings.token_lifetime.map(|lifetime| lifetime.to_string());
+    let networks = |settings: &Settings| {
+        let networks: Vec<_> = settings.restrictions.networks.iter().map(Network::to_string).collect();
+        Value::from(networks.join(" "))
+    };
+    let moment = |which: fn(&Restrictions) -> Option<UnixTime>, settings: &Settings| {
+        which(&settings.restrictions).map(restrictions::moment)
+    };
     let entry = entry
         .changing("name", before.name.as_str(), after.name.as_str())
         .changing("enabled", before.enabled, after.enabled)
         .changing("scope", scope(before), scope(after))
         .changing("audience", audience(before), audience(after))
         .changing("audience_scopes", by_audience(before), by_audience(after))
-        .changing("lifetime", lifetime(before), lifetime(after));
+        .changing("lifetime", lifetime(before), lifetime(after))
+        .changing("networks", networks(before), networks(after))
+        .changing("not_before", moment(|it| it.not_before, before), moment(|it| it.not_before, after))
+        .changing("not_after", moment(|it| it.not_after, before), moment(|it| it.not_after, after))
+        .changing("tokens_a_minute", before.restrictions.tokens_a_minute, after.restrictions.tokens_a_minute);
     let mut others: Vec<_> = before.extra.keys().chain(after.extra.keys()).cloned().collect();
     others.retain(|name| before.extra.get(name) != after.extra.get(name));
     others.sort();
@@ -304,6 +321,7 @@ fn require_client(db: &Connection, id: &str) -> Result<()> {
 
 fn check(settings: &Settings, longest: Span) -> Result<()> {
     settings.grants()?;
+    settings.restrictions.check()?;
     match settings.token_lifetime {
         Some(asked) if asked > longest => Err(AdministrationError::LifetimeTooLong { asked, longest }),
         Some(asked) if asked.secs() == 0 => Err(AdministrationError::LifetimeTooShort),

@@ -12,8 +12,10 @@ use m2mint_keys::time::UnixTime;
 use papaya::{HashMap, LocalGuard};
 use parking_lot::Mutex;
 
+use crate::limits::Wait;
+use crate::limits::turns::Turns;
 use crate::model::names::split_scopes;
-use crate::model::{Audience, ClientId, Grants, ScopePattern, SecretHash};
+use crate::model::{Audience, ClientId, Grants, Restrictions, ScopePattern, SecretHash};
 use crate::store::changes::{self, Change, Changes};
 use crate::store::clients::{self, IssuingRow, StoredSecret};
 use crate::store::{DataVersion, Result, Store, StoreError, revocations};
@@ -31,6 +33,37 @@ pub struct IssuingClient {
     pub enabled: bool,
     /// Its tokens issued up to this time (milliseconds) are revoked.
     pub tokens_revoked_at: i64,
+    /// What few clients have.
+    pub restricted: Option<Box<Restricted>>,
+}
+
+/// A client that gets tokens only from somewhere, at some time, or so many.
+#[derive(Debug)]
+pub struct Restricted {
+    /// From where, when and how often.
+    pub restrictions: Restrictions,
+    /// When it got tokens in the last minute; shared with what the client was before it was changed.
+    turns: Arc<Turns>,
+}
+
+impl IssuingClient {
+    /// From where, when and how often it gets tokens, where that is restricted.
+    #[must_use]
+    pub fn restrictions(&self) -> Option<&Restrictions> {
+        self.restricted.as_ref().map(|restricted| &restricted.restrictions)
+    }
+
+    /// Counts one more token at `now`, on a clock that only goes forward.
+    ///
+    /// # Errors
+    /// How long to wait, when it has had its tokens of a minute, and how many those are.
+    pub fn take_turn(&self, now: i64) -> std::result::Result<(), (Wait, u32)> {
+        let limit = |restricted: &'_ Restricted| restricted.restrictions.tokens_a_minute;
+        match self.restricted.as_ref().and_then(|restricted| Some((restricted, limit(restricted)?))) {
+            None => Ok(()),
+            Some((restricted, limit)) => restricted.turns.take(limit, now).map_err(|wait| (wait, limit)),
+        }
+    }
 }
 
 /// The secrets of a client. Nearly every client has exactly one.
@@ -314,7 +347,14 @@ impl Directory {
             Some(only) if secrets.is_empty() => Secrets::One(only),
             last => Secrets::Many(secrets.into_iter().chain(last).collect()),
         };
+        let restricted = row.restrictions.any().then(|| {
+            let guard = self.guard();
+            let before = self.client(row.id, &guard).and_then(|client| client.restricted.as_ref());
+            let turns = before.map(|before| Arc::clone(&before.turns)).unwrap_or_default();
+            Box::new(Restricted { restrictions: row.restrictions.clone(), turns })
+        });
         let client = IssuingClient {
+            restricted,
             grants: interned_grants(progress, row)?,
             secrets,
             token_lifetime: row.token_lifetime.map(|span| u32::try_from(span.as_secs()).unwrap_or(u32::MAX)),

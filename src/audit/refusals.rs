@@ -20,11 +20,15 @@ pub enum Door {
     Client,
     /// An administrator with a key.
     Admin,
+    /// A client that is known, and asks for more tokens than it may get.
+    Token,
 }
 
 /// Somebody who was not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
+    /// At which door.
+    pub door: Door,
     /// When.
     pub at: UnixTime,
     /// From where.
@@ -42,6 +46,7 @@ pub struct Refusals {
     kept: Mutex<Vec<Refused>>,
     clients: AtomicU64,
     admins: AtomicU64,
+    tokens: AtomicU64,
 }
 
 /// What one write takes.
@@ -50,6 +55,7 @@ pub struct Batch {
     kept: Vec<Refused>,
     clients: u64,
     admins: u64,
+    tokens: u64,
 }
 
 impl Refusals {
@@ -63,6 +69,7 @@ impl Refusals {
         let counter = match door {
             Door::Client => &self.clients,
             Door::Admin => &self.admins,
+            Door::Token => &self.tokens,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -73,7 +80,12 @@ impl Refusals {
         let kept = std::mem::take(&mut *self.kept.lock());
         self.taken.store(0, Ordering::Relaxed);
         let count = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        Batch { kept, clients: count(&self.clients), admins: count(&self.admins) }
+        Batch {
+            kept,
+            clients: count(&self.clients),
+            admins: count(&self.admins),
+            tokens: count(&self.tokens),
+        }
     }
 
     /// Takes back what could not be written, for the next write.
@@ -82,16 +94,20 @@ impl Refusals {
         self.kept.lock().extend(batch.kept);
         self.clients.fetch_add(batch.clients, Ordering::Relaxed);
         self.admins.fetch_add(batch.admins, Ordering::Relaxed);
+        self.tokens.fetch_add(batch.tokens, Ordering::Relaxed);
     }
 }
 
 impl Batch {
-    /// Its entries: one for each that was kept, and one that counts the others.
+    /// Its entries: one for each that was kept, and those that count the others.
     #[must_use]
     pub fn entries(&self, now: UnixTime) -> Vec<Entry> {
         let one = |refused: &Refused| {
-            let entry = Entry::new(refused.at, &refused.origin, Action::AuthenticationRefuse)
-                .because(&refused.reason);
+            let action = match refused.door {
+                Door::Client | Door::Admin => Action::AuthenticationRefuse,
+                Door::Token => Action::TokenRefuse,
+            };
+            let entry = Entry::new(refused.at, &refused.origin, action).because(&refused.reason);
             match &refused.client {
                 Some(client) => entry.about(client),
                 None => entry,
@@ -106,6 +122,13 @@ impl Batch {
                     .with("admin_keys", self.admins),
             );
         }
+        if self.tokens > 0 {
+            entries.push(
+                Entry::new(now, &Origin::of("many"), Action::TokenRefuse)
+                    .because("too many to be listed one by one")
+                    .with("clients", self.tokens),
+            );
+        }
         entries
     }
 }
@@ -117,7 +140,13 @@ mod tests {
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
     fn refused() -> Refused {
-        Refused { at: NOW, origin: Origin::of("nobody"), client: None, reason: "wrong".into() }
+        Refused {
+            door: Door::Client,
+            at: NOW,
+            origin: Origin::of("nobody"),
+            client: None,
+            reason: "wrong".into(),
+        }
     }
 
     #[test]

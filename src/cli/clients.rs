@@ -12,7 +12,10 @@ use crate::model::audit::Origin;
 use crate::model::client::is_valid_name;
 use crate::model::grants::AudienceScopes;
 use crate::model::names::split_scopes;
-use crate::model::{Audience, Client, ClientId, ScopePattern, Settings as ClientSettings, Span};
+use crate::model::restrictions::{moment, parse_moment};
+use crate::model::{
+    Audience, Client, ClientId, Network, Restrictions, ScopePattern, Settings as ClientSettings, Span,
+};
 use crate::store::{Store, clients};
 
 const PAGE: usize = 500;
@@ -69,7 +72,7 @@ pub struct Fields {
     /// A service that it may call; give it once for each
     #[arg(long, value_name = "NAME")]
     audience: Vec<String>,
-    /// Scopes that it may ask for at one service only, such as "event=event.*"; give it once for each
+    /// Scopes at one service only, such as "event=event.*"; give it once for each
     #[arg(long, value_name = "AUDIENCE=SCOPES")]
     audience_scopes: Vec<String>,
     /// Lifetime of its tokens, such as 15m
@@ -78,7 +81,22 @@ pub struct Fields {
     /// Whether it gets tokens: true or false
     #[arg(long, value_name = "BOOL")]
     enabled: Option<bool>,
+    /// A network that it may come from; give it once for each, or none for any
+    #[arg(long, value_name = "NETWORK")]
+    network: Vec<String>,
+    /// From when on it gets tokens, such as 2027-01-15T08:00:00Z, or none
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<String>,
+    /// Until when it gets tokens, and they are good, or none
+    #[arg(long, value_name = "TIME")]
+    not_after: Option<String>,
+    /// How many tokens it gets in a minute, or none for any number
+    #[arg(long, value_name = "NUMBER")]
+    tokens_a_minute: Option<String>,
 }
+
+/// What takes a restriction away.
+const NONE: &str = "none";
 
 /// Runs the verb.
 ///
@@ -190,6 +208,18 @@ fn print(client: &Client) {
     if settings.enabled == Some(false) {
         output::line("enabled    no");
     }
+    let restrictions = &settings.restrictions;
+    for (at, network) in restrictions.networks.iter().enumerate() {
+        output::line(&format!("{:<11}{network}", if at == 0 { "comes from" } else { "" }));
+    }
+    for (name, time) in [("not before ", restrictions.not_before), ("not after  ", restrictions.not_after)] {
+        if let Some(time) = time {
+            output::line(&format!("{name}{}", moment(time)));
+        }
+    }
+    if let Some(tokens) = restrictions.tokens_a_minute {
+        output::line(&format!("tokens     {tokens} a minute"));
+    }
 }
 
 fn scopes(settings: &ClientSettings) -> String {
@@ -235,7 +265,41 @@ impl Fields {
             settings.extra.remove("clientCredentialsGrantAccessTokenLifespan");
         }
         settings.enabled = self.enabled.or(settings.enabled);
+        self.restrict(&mut settings.restrictions)?;
         Ok(settings)
+    }
+
+    fn restrict(&self, restrictions: &mut Restrictions) -> Result {
+        let usage = |flag: &str, reason: &dyn std::fmt::Display| CliError::Usage(format!("{flag}: {reason}"));
+        match self.network.as_slice() {
+            [] => {}
+            [none] if none == NONE => restrictions.networks.clear(),
+            networks => {
+                let parsed: std::result::Result<_, _> =
+                    networks.iter().map(|text| Network::parse(text)).collect();
+                restrictions.networks = parsed.map_err(|error| usage("--network", &error))?;
+            }
+        }
+        for (flag, text, moment) in [
+            ("--not-before", &self.not_before, &mut restrictions.not_before),
+            ("--not-after", &self.not_after, &mut restrictions.not_after),
+        ] {
+            match text.as_deref() {
+                None => {}
+                Some(NONE) => *moment = None,
+                Some(text) => *moment = Some(parse_moment(text).map_err(|error| usage(flag, &error))?),
+            }
+        }
+        match self.tokens_a_minute.as_deref() {
+            None => {}
+            Some(NONE) => restrictions.tokens_a_minute = None,
+            Some(text) => {
+                let tokens =
+                    text.parse().map_err(|_| usage("--tokens-a-minute", &"write a number, or none"))?;
+                restrictions.tokens_a_minute = Some(tokens);
+            }
+        }
+        Ok(())
     }
 }
 

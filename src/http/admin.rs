@@ -63,7 +63,7 @@ fn admin(request: &HttpRequest) -> Result<Admin, AdminError> {
     let presented = header("api-key").or(bearer).ok_or(AdminError::InvalidApiKey)?;
     let state = request.app_data::<Data<State>>().ok_or(AdminError::InvalidApiKey)?;
     let (source, now) = (exchange::source(request, state), state.clock.steady());
-    let leave = state.limiter.admit(Door::Admin, source, presented, false, now);
+    let leave = state.limiter.admit(Door::Admin, source, presented, || false, now);
     let leave = leave.map_err(AdminError::GuessedTooOften)?;
     let Some(number) = state.admin_keys.load().find(presented) else {
         state.limiter.wrong(&leave);

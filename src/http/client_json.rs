@@ -8,7 +8,10 @@ use crate::http::token::GRANT_TYPE;
 use crate::model::client::is_valid_name;
 use crate::model::grants::AudienceScopes;
 use crate::model::names::split_scopes;
-use crate::model::{Audience, Client, ClientId, ClientSecret, InvalidName, ScopePattern, Settings, Span};
+use crate::model::restrictions::{self, Restrictions};
+use crate::model::{
+    Audience, Client, ClientId, ClientSecret, InvalidName, Network, ScopePattern, Settings, Span,
+};
 
 /// Scope of a client that was made without any: SuperTokens' default.
 const DEFAULT_SCOPE: &str = "offline_access offline openid";
@@ -52,8 +55,24 @@ const KEPT: [(&str, Kind, &str); 22] = [
 ];
 
 /// Fields that have a meaning here.
-const MEANT: [&str; 7] =
-    ["clientId", "clientSecret", "clientName", "scope", "audience", "audienceScopes", "enabled"];
+const MEANT: [&str; 11] = [
+    "clientId",
+    "clientSecret",
+    "clientName",
+    "scope",
+    "audience",
+    "audienceScopes",
+    "enabled",
+    NETWORKS,
+    NOT_BEFORE,
+    NOT_AFTER,
+    TOKENS,
+];
+
+const NETWORKS: &str = "sourceNetworks";
+const NOT_BEFORE: &str = "notBefore";
+const NOT_AFTER: &str = "notAfter";
+const TOKENS: &str = "tokensPerMinute";
 
 /// Fields that SuperTokens defines and that cannot matter to a client without users. They are taken and dropped.
 const DROPPED: [&str; 4] = ["skipConsent", "createdAt", "updatedAt", "contacts"];
@@ -149,6 +168,7 @@ impl Fields {
         if let Some(enabled) = self.0.get("enabled") {
             settings.enabled = Some(enabled.as_bool().ok_or_else(|| AdminError::invalid_field("enabled"))?);
         }
+        self.restrict(&mut settings.restrictions)?;
         for (name, kind, _) in &KEPT {
             let Some(value) = self.0.get(*name) else { continue };
             check_meaning(name, value)?;
@@ -160,6 +180,39 @@ impl Fields {
             settings.extra.insert((*name).into(), value.clone());
         }
         Ok(settings)
+    }
+
+    /// The restrictions that are there; null takes one away.
+    fn restrict(&self, restrictions: &mut Restrictions) -> Result<(), AdminError> {
+        if let Some(value) = self.0.get(NETWORKS) {
+            let texts = Kind::Texts.fits(value).then(|| value.as_array().into_iter().flatten());
+            let texts = texts.ok_or_else(|| AdminError::invalid_field(NETWORKS))?.filter_map(Value::as_str);
+            let networks: Result<Vec<_>, _> = texts.map(Network::parse).collect();
+            restrictions.networks = without_repetitions(networks.map_err(|error| metadata(&error))?);
+        }
+        for (name, moment) in
+            [(NOT_BEFORE, &mut restrictions.not_before), (NOT_AFTER, &mut restrictions.not_after)]
+        {
+            match self.0.get(name) {
+                None => {}
+                Some(Value::Null) => *moment = None,
+                Some(value) => {
+                    let text = value.as_str().ok_or_else(|| AdminError::invalid_field(name))?;
+                    let parsed = restrictions::parse_moment(text);
+                    *moment = Some(parsed.map_err(|reason| metadata(&format!("{name}: {reason}")))?);
+                }
+            }
+        }
+        match self.0.get(TOKENS) {
+            None => {}
+            Some(Value::Null) => restrictions.tokens_a_minute = None,
+            Some(value) => {
+                let tokens = value.as_u64().ok_or_else(|| AdminError::invalid_field(TOKENS))?;
+                // What does not fit is refused with all that are too many.
+                restrictions.tokens_a_minute = Some(u32::try_from(tokens).unwrap_or(u32::MAX));
+            }
+        }
+        Ok(())
     }
 
     fn text(&self, name: &str) -> Result<Option<&str>, AdminError> {
@@ -222,6 +275,18 @@ pub fn render(client: &Client, secret: Option<&ClientSecret>) -> Map<String, Val
             (audience.to_string(), scopes.iter().map(ScopePattern::as_str).collect::<Value>())
         };
         json.insert("audienceScopes".into(), Value::Object(map.iter().map(entry).collect()));
+    }
+    let restrictions = &settings.restrictions;
+    if !restrictions.networks.is_empty() {
+        json.insert(NETWORKS.into(), restrictions.networks.iter().map(Network::to_string).collect());
+    }
+    for (name, moment) in [(NOT_BEFORE, restrictions.not_before), (NOT_AFTER, restrictions.not_after)] {
+        if let Some(moment) = moment {
+            json.insert(name.into(), restrictions::moment(moment).into());
+        }
+    }
+    if let Some(tokens) = restrictions.tokens_a_minute {
+        json.insert(TOKENS.into(), tokens.into());
     }
     json
 }

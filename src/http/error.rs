@@ -36,6 +36,8 @@ pub enum Code {
     TemporarilyUnavailable,
     /// RFC 6585 §4, for want of a code of its own: the same name as [`Code::TemporarilyUnavailable`].
     TooManyRequests,
+    /// The same, of a client that is known.
+    TooManyTokens,
     /// RFC 7591 §3.2.2.
     InvalidClientMetadata,
     /// RFC 7591 §3.2.2.
@@ -52,7 +54,9 @@ impl Code {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
-            Self::TemporarilyUnavailable | Self::TooManyRequests => "temporarily_unavailable",
+            Self::TemporarilyUnavailable | Self::TooManyRequests | Self::TooManyTokens => {
+                "temporarily_unavailable"
+            }
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
         }
@@ -62,7 +66,7 @@ impl Code {
         match self {
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests | Self::TooManyTokens => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -104,11 +108,12 @@ impl OAuthError {
     /// Who was not let in, if that is what this is about.
     fn not_let_in(&self) -> Option<NotLetIn<'_>> {
         let reason = self.cause.as_deref().unwrap_or(&self.description);
-        matches!(self.code, Code::InvalidClient | Code::TooManyRequests).then_some(NotLetIn {
-            door: Door::Client,
-            client: self.client.as_deref(),
-            reason,
-        })
+        let door = match self.code {
+            Code::InvalidClient | Code::TooManyRequests => Door::Client,
+            Code::TooManyTokens => Door::Token,
+            _ => return None,
+        };
+        Some(NotLetIn { door, client: self.client.as_deref(), reason })
     }
 
     /// The description in the characters that RFC 6749 §5.2 allows.
@@ -136,13 +141,21 @@ pub struct NotLetIn<'a> {
 
 impl From<Refusal> for OAuthError {
     fn from(refusal: Refusal) -> Self {
+        let (cause, retry_after) = match &refusal {
+            Refusal::InvalidClient(denied) => (Some(denied.to_string()), None),
+            Refusal::TooManyTokens { wait, limit } => {
+                (Some(format!("more than {limit} tokens a minute")), Some(wait.seconds()))
+            }
+            _ => (None, None),
+        };
         let code = match refusal {
-            Refusal::InvalidClient => Code::InvalidClient,
+            Refusal::InvalidClient(_) => Code::InvalidClient,
+            Refusal::TooManyTokens { .. } => Code::TooManyTokens,
             Refusal::InvalidScope(_) => Code::InvalidScope,
             Refusal::InvalidTarget(_) => Code::InvalidTarget,
             Refusal::Unavailable(_) => Code::TemporarilyUnavailable,
         };
-        Self::new(code, refusal.to_string())
+        Self { cause, retry_after, ..Self::new(code, refusal.to_string()) }
     }
 }
 

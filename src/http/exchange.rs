@@ -158,6 +158,7 @@ fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
         return;
     };
     state.keeper.refusals().note(refused.door, || Refused {
+        door: refused.door,
         at: state.clock.wall(),
         origin: origin(response.request(), state, "unknown"),
         client: refused

@@ -172,7 +172,8 @@ pub async fn issue(
         issuer: extras.issuer,
         extra: extras.claims,
     };
-    Ok(state.issuer.issue(&request).await?)
+    let issued = state.issuer.issue(&request).await;
+    issued.map_err(|refusal| OAuthError { client: Some(client_id.into()), ..refusal.into() })
 }
 
 /// Who presents a secret.
@@ -241,9 +242,15 @@ pub async fn authenticate<'a>(
 /// Tries a secret, if it may be tried: before that, nothing is hashed.
 async fn try_secret(state: &State, id: &str, secret: &str, caller: &Caller) -> Result<(), OAuthError> {
     let door = if caller.for_another { Door::ClientOfAnother(id) } else { Door::Client(id) };
-    let leave = state.limiter.admit(door, caller.source, secret, false, state.clock.steady());
+    let leave = state.limiter.admit(
+        door,
+        caller.source,
+        secret,
+        || state.issuer.expects(id, caller.source),
+        state.clock.steady(),
+    );
     let leave = leave.map_err(OAuthError::guessed_too_often)?;
-    let tried = state.issuer.authenticate(id, secret).await;
+    let tried = state.issuer.authenticate(id, secret, caller.source).await;
     match &tried {
         Ok(()) => state.limiter.right(&leave, state.clock.steady()),
         Err(Refusal::Unavailable(_)) => state.limiter.untried(&leave, state.clock.steady()),

@@ -13,7 +13,8 @@ use tokio::sync::Semaphore;
 
 use crate::background;
 use crate::directory::{Directory, IssuingClient, Secret, SecretCheck};
-use crate::issuer::Refusal;
+use crate::issuer::{Denied, Refusal};
+use crate::limits::source::Source;
 use crate::model::secret::{MAX_LENGTH, has_generated_form, slow_hash_matches};
 
 /// How many requests may wait for a slow hash. One takes about 20 ms and 19 MiB, and only one runs at a time.
@@ -22,6 +23,8 @@ const MOST_WAITING: usize = 64;
 /// A hash that no secret has, to be tried for clients that do not exist. It costs what a real one costs.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bTJtaW50IG5vYm9keSBoZXJl$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+const UNKNOWN: Refusal = Refusal::InvalidClient(Denied::Unknown);
 
 /// Checks client secrets.
 pub struct Authenticator {
@@ -33,7 +36,7 @@ pub struct Authenticator {
 
 enum Check {
     Passed,
-    Failed,
+    Failed(Denied),
     /// These slow hashes have to be tried.
     Slow(Vec<Arc<str>>),
 }
@@ -47,7 +50,7 @@ impl Authenticator {
         Ok(Self { memory_key: crypto::random()?, slow: Semaphore::new(1), waiting: AtomicUsize::new(0) })
     }
 
-    /// Checks that `presented` is a live secret of an enabled client.
+    /// Checks that `presented` is a live secret of a client that may use it, there and now.
     ///
     /// # Errors
     /// [`Refusal::InvalidClient`], whatever is wrong; [`Refusal::Unavailable`] when too many slow checks are waiting.
@@ -56,23 +59,31 @@ impl Authenticator {
         directory: &Directory,
         client_id: &str,
         presented: &str,
+        source: Source,
         now: UnixTime,
     ) -> Result<(), Refusal> {
         if presented.len() > MAX_LENGTH {
-            return Err(Refusal::InvalidClient);
+            return Err(UNKNOWN);
         }
-        let hashes = match self.check(directory, client_id, presented, now) {
+        let hashes = match self.check(directory, client_id, presented, source, now) {
             Check::Passed => return Ok(()),
-            Check::Failed => return Err(Refusal::InvalidClient),
+            Check::Failed(denied) => return Err(Refusal::InvalidClient(denied)),
             Check::Slow(hashes) => hashes,
         };
         match self.try_slowly(hashes, presented).await? {
-            Some(phc) => self.remember(directory, client_id, presented, &phc, now),
-            None => Err(Refusal::InvalidClient),
+            Some(phc) => self.remember(directory, client_id, presented, &phc, source, now),
+            None => Err(UNKNOWN),
         }
     }
 
-    fn check(&self, directory: &Directory, client_id: &str, presented: &str, now: UnixTime) -> Check {
+    fn check(
+        &self,
+        directory: &Directory,
+        client_id: &str,
+        presented: &str,
+        source: Source,
+        now: UnixTime,
+    ) -> Check {
         let guard = directory.guard();
         let client = directory.client(client_id, &guard);
         let secrets = client.map_or(&[][..], |client| client.secrets.as_slice());
@@ -92,15 +103,17 @@ impl Authenticator {
             };
             let found = secrets.iter().find(slow);
             // A right secret that is not accepted costs what a wrong one costs: nobody learns that it was right.
-            let accepted = client.zip(found).is_some_and(|(client, secret)| accepts(client, secret, now));
+            let accepted = client
+                .zip(found)
+                .is_some_and(|(client, secret)| accepts(client, secret, source, now).is_ok());
             if !accepted && directory.any_slow_secret() {
                 return Check::Slow(slow_hashes(secrets));
             }
             found
         };
         match (client, found) {
-            (Some(client), Some(secret)) => accept(directory, client_id, client, secret, now),
-            _ => Check::Failed,
+            (Some(client), Some(secret)) => accept(directory, client_id, client, secret, source, now),
+            _ => Check::Failed(Denied::Unknown),
         }
     }
 
@@ -131,21 +144,24 @@ impl Authenticator {
         client_id: &str,
         presented: &str,
         phc: &str,
+        source: Source,
         now: UnixTime,
     ) -> Result<(), Refusal> {
         let guard = directory.guard();
-        let client = directory.client(client_id, &guard).ok_or(Refusal::InvalidClient)?;
+        let client = directory.client(client_id, &guard).ok_or(UNKNOWN)?;
+        let mut refusal = UNKNOWN;
         for secret in client.secrets.as_slice() {
             if let SecretCheck::Slow(slow) = &secret.check
                 && *slow.phc == *phc
             {
                 slow.remembered.get_or_init(|| self.mac(client_id, presented));
-                if matches!(accept(directory, client_id, client, secret, now), Check::Passed) {
-                    return Ok(());
+                match accept(directory, client_id, client, secret, source, now) {
+                    Check::Failed(denied) => refusal = Refusal::InvalidClient(denied),
+                    _ => return Ok(()),
                 }
             }
         }
-        Err(Refusal::InvalidClient)
+        Err(refusal)
     }
 
     fn mac(&self, client_id: &str, presented: &str) -> [u8; 32] {
@@ -153,17 +169,51 @@ impl Authenticator {
     }
 }
 
-fn accept(directory: &Directory, id: &str, client: &IssuingClient, secret: &Secret, now: UnixTime) -> Check {
-    if accepts(client, secret, now) {
-        directory.note_use(id, secret, now);
-        Check::Passed
-    } else {
-        Check::Failed
+fn accept(
+    directory: &Directory,
+    id: &str,
+    client: &IssuingClient,
+    secret: &Secret,
+    source: Source,
+    now: UnixTime,
+) -> Check {
+    match accepts(client, secret, source, now) {
+        Ok(()) => {
+            directory.note_use(id, secret, now);
+            Check::Passed
+        }
+        Err(denied) => Check::Failed(denied),
     }
 }
 
-fn accepts(client: &IssuingClient, secret: &Secret, now: UnixTime) -> bool {
-    client.enabled && now.millis() < secret.expires_at
+/// Whether a secret that is right may be used, there and now.
+fn accepts(client: &IssuingClient, secret: &Secret, source: Source, now: UnixTime) -> Result<(), Denied> {
+    if now.millis() >= secret.expires_at {
+        return Err(Denied::SecretExpired);
+    }
+    if client.restrictions().is_some_and(|restrictions| !restrictions.admit(source.address())) {
+        return Err(Denied::Address);
+    }
+    is_open(client, now)
+}
+
+/// Whether a client gets tokens now, and those that it got are good.
+///
+/// # Errors
+/// Why not.
+pub fn is_open(client: &IssuingClient, now: UnixTime) -> Result<(), Denied> {
+    let (begin, end) = client
+        .restrictions()
+        .map_or((None, None), |restrictions| (restrictions.not_before, restrictions.not_after));
+    if !client.enabled {
+        Err(Denied::Disabled)
+    } else if begin.is_some_and(|begin| now < begin) {
+        Err(Denied::TooEarly)
+    } else if end.is_some_and(|end| now >= end) {
+        Err(Denied::TooLate)
+    } else {
+        Ok(())
+    }
 }
 
 fn slow_hashes(secrets: &[Secret]) -> Vec<Arc<str>> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use m2mint_keys::token;
 use m2mint_keys::verify::{Rejection, Verified};
 
-use crate::issuer::Issuer;
+use crate::issuer::{Issuer, authentication};
 
 impl Issuer {
     /// What `token` says, if it is one of ours and still good: signed with a published key, not expired, not revoked,
-    /// and its client still exists and is enabled.
+    /// and its client still exists, is enabled, and its time is now.
     #[must_use]
     pub fn inspect(&self, token: &str) -> Option<Arc<Verified>> {
         self.check(token).ok()
@@ -30,7 +30,7 @@ impl Issuer {
         let client = self.directory.client(&verified.client_id, &guard).ok_or(Rejection::Revoked)?;
         // Of a token id that does not tell its time, the whole second in which it was issued counts.
         let issued_at = token::jti_time(&verified.jti).unwrap_or(verified.issued_at);
-        let live = client.enabled
+        let live = authentication::is_open(client, now).is_ok()
             && issued_at.millis() > client.tokens_revoked_at
             && !self.directory.is_revoked(&verified.jti);
         if live { Ok(verified) } else { Err(Rejection::Revoked) }

@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 use crate::clock::Clock;
 use crate::directory::{Directory, IssuingClient};
 use crate::issuer::authentication::Authenticator;
+use crate::limits::{Wait, source::Source};
 use crate::model::names::MAX_SCOPES;
 use crate::model::{InvalidName, Scope};
 use crate::rotation::keeper::Keeper;
@@ -69,9 +70,17 @@ pub struct Issued {
 /// Why there is no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Unknown client, wrong or expired secret, disabled client: nobody is told which.
+    /// Not let in: nobody is told why.
     #[error("unknown client, or wrong secret")]
-    InvalidClient,
+    InvalidClient(Denied),
+    /// The client has had its tokens of a minute.
+    #[error("this client may get {limit} tokens a minute")]
+    TooManyTokens {
+        /// How long to wait for the next one.
+        wait: Wait,
+        /// How many it may get.
+        limit: u32,
+    },
     /// A scope is not well formed, or not allowed.
     #[error("{0}")]
     InvalidScope(String),
@@ -81,6 +90,29 @@ pub enum Refusal {
     /// Nothing can be signed, or nobody authenticated, right now.
     #[error("{0}")]
     Unavailable(&'static str),
+}
+
+/// Why a client is not let in, for the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is no such client, or the secret is not one of its own.
+    #[error("unknown client, or wrong secret")]
+    Unknown,
+    /// The secret is right, but no longer good.
+    #[error("the secret has expired")]
+    SecretExpired,
+    /// The secret is right, but the client is disabled.
+    #[error("the client is disabled")]
+    Disabled,
+    /// The secret is right, but it comes from outside of the client's networks.
+    #[error("the address is in none of the client's networks")]
+    Address,
+    /// The secret is right, but the client's time has not come.
+    #[error("the client may get no tokens yet (not-before)")]
+    TooEarly,
+    /// The secret is right, but the client's time is over.
+    #[error("the client may get no tokens any more (not-after)")]
+    TooLate,
 }
 
 impl From<CryptoError> for Refusal {
@@ -123,12 +155,20 @@ impl Issuer {
         self.settings.store(Arc::new(settings));
     }
 
-    /// Checks that `secret` is one of the client's.
+    /// Checks that `secret` is one of the client's, and that it may be used there and now.
     ///
     /// # Errors
     /// [`Refusal::InvalidClient`], whatever is wrong.
-    pub async fn authenticate(&self, client_id: &str, secret: &str) -> Result<(), Refusal> {
-        self.authenticator.authenticate(&self.directory, client_id, secret, self.clock.wall()).await
+    pub async fn authenticate(&self, client_id: &str, secret: &str, source: Source) -> Result<(), Refusal> {
+        self.authenticator.authenticate(&self.directory, client_id, secret, source, self.clock.wall()).await
+    }
+
+    /// Whether the client `id` is said to come from there.
+    #[must_use]
+    pub fn expects(&self, client_id: &str, source: Source) -> bool {
+        let guard = self.directory.guard();
+        let restrictions = self.directory.client(client_id, &guard).and_then(IssuingClient::restrictions);
+        restrictions.is_some_and(|restrictions| restrictions.expect(source.address()))
     }
 
     /// Issues a token to a client that has been authenticated.
@@ -141,8 +181,10 @@ impl Issuer {
             Err(_) => self.wait_for_clock().await?,
         };
         let guard = self.directory.guard();
-        let client = self.directory.client(request.client_id, &guard).filter(|client| client.enabled);
-        self.mint(client.ok_or(Refusal::InvalidClient)?, request, now)
+        let client = self.directory.client(request.client_id, &guard);
+        let client = client.ok_or(Refusal::InvalidClient(Denied::Unknown))?;
+        authentication::is_open(client, now).map_err(Refusal::InvalidClient)?;
+        self.mint(client, request, now)
     }
 
     fn mint(
@@ -158,7 +200,18 @@ impl Issuer {
         let signer = published.signer(audience);
         let lifetime =
             client.token_lifetime.map_or(settings.lifetime, |secs| Duration::from_secs(secs.into()));
-        let lifetime = lifetime.min(settings.max_lifetime).min(signer.longest_lifetime).as_secs();
+        let mut lifetime = lifetime.min(settings.max_lifetime).min(signer.longest_lifetime).as_secs();
+        if let Some(end) = client.restrictions().and_then(|restrictions| restrictions.not_after) {
+            // Whole seconds: not one beyond the end.
+            let left = end.secs().saturating_sub(now.secs());
+            lifetime = lifetime.min(u64::try_from(left).unwrap_or(0));
+            if lifetime == 0 {
+                return Err(Refusal::InvalidClient(Denied::TooLate));
+            }
+        }
+        client
+            .take_turn(self.clock.steady())
+            .map_err(|(wait, limit)| Refusal::TooManyTokens { wait, limit })?;
         let token = signer.minter.mint(&Claims {
             issuer: request.issuer.unwrap_or(&settings.issuer),
             client_id: request.client_id,

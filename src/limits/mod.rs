@@ -12,9 +12,11 @@
 //! | [`source`] | where a request comes from |
 //! | [`usual`] | which secret was lately right where |
 //! | [`charges`] | what was charged, in a table of fixed size |
+//! | [`turns`] | how many tokens a client got in the last minute |
 
 pub mod charges;
 pub mod source;
+pub mod turns;
 pub mod usual;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -150,14 +152,14 @@ impl Limiter {
         door: Door<'_>,
         source: Source,
         presented: &str,
-        own: bool,
+        own: impl FnOnce() -> bool,
         now: i64,
     ) -> Result<Leave, Wait> {
         let (secret, place) = self.keys(door, source, presented);
         if self.usual.knows(secret, now) {
             return Ok(Leave { secret, place, charged: None });
         }
-        let own = own || self.usual.knows(place, now);
+        let own = self.usual.knows(place, now) || own();
         let address = (!matches!(door, Door::ClientOfAnother(_))).then(|| self.hasher.hash_one(source));
         let id = (door != Door::Admin).then(|| self.hasher.hash_one((door.key(), own)));
         let mut ledger = self.ledger.lock();

@@ -17,7 +17,7 @@ fn limiter() -> Limiter {
 
 /// Tries one secret, as the token endpoint does. Answers whether it was tried.
 fn guess(limiter: &Limiter, id: &str, source: Source, secret: &str, now: i64) -> Result<bool, Wait> {
-    let leave = limiter.admit(Door::Client(id), source, secret, false, now)?;
+    let leave = limiter.admit(Door::Client(id), source, secret, || false, now)?;
     let right = secret == RIGHT;
     if right {
         limiter.right(&leave, now)
@@ -127,12 +127,12 @@ fn a_new_secret_at_a_usual_address_is_served_while_a_thousand_addresses_guess() 
     }
     let now = START + 50_000;
     assert!(
-        limiter.admit(Door::Client("victim"), address(8), "rotated", false, now).is_err(),
+        limiter.admit(Door::Client("victim"), address(8), "rotated", || false, now).is_err(),
         "a stranger waits"
     );
-    assert!(limiter.admit(Door::Client("victim"), address(7), "rotated", false, now).is_ok());
+    assert!(limiter.admit(Door::Client("victim"), address(7), "rotated", || false, now).is_ok());
     assert!(
-        limiter.admit(Door::Client("victim"), address(9), "rotated", true, now).is_ok(),
+        limiter.admit(Door::Client("victim"), address(9), "rotated", || true, now).is_ok(),
         "where it is expected"
     );
 }
@@ -142,7 +142,7 @@ fn a_secret_that_was_right_and_no_longer_is_counts_as_wrong() {
     let limiter = limiter();
     assert_eq!(guess(&limiter, "victim", address(7), RIGHT, START), Ok(true));
     let tried = (0..1000).filter(|_| {
-        let leave = limiter.admit(Door::Client("victim"), address(7), RIGHT, false, START);
+        let leave = limiter.admit(Door::Client("victim"), address(7), RIGHT, || false, START);
         leave.is_ok_and(|leave| {
             limiter.wrong(&leave);
             true
@@ -155,12 +155,12 @@ fn a_secret_that_was_right_and_no_longer_is_counts_as_wrong() {
 fn many_guesses_at_the_same_moment_are_charged_before_the_first_is_answered() {
     let limiter = limiter();
     let admitted: Vec<_> = (0..1000)
-        .filter_map(|_| limiter.admit(Door::Client("victim"), address(1), "wrong", false, START).ok())
+        .filter_map(|_| limiter.admit(Door::Client("victim"), address(1), "wrong", || false, START).ok())
         .collect();
     assert_eq!(admitted.len(), 10);
     admitted.iter().for_each(|leave| limiter.untried(leave, START));
     assert!(
-        limiter.admit(Door::Client("victim"), address(1), "wrong", false, START).is_ok(),
+        limiter.admit(Door::Client("victim"), address(1), "wrong", || false, START).is_ok(),
         "nothing was tried"
     );
 }
@@ -169,9 +169,9 @@ fn many_guesses_at_the_same_moment_are_charged_before_the_first_is_answered() {
 fn whoever_knocks_for_another_shares_the_budget_of_the_id_and_not_the_fate_of_the_address() {
     let limiter = limiter();
     let through_core =
-        |id: &str, now| limiter.admit(Door::ClientOfAnother(id), address(1), "wrong", false, now).is_ok();
+        |id: &str, now| limiter.admit(Door::ClientOfAnother(id), address(1), "wrong", || false, now).is_ok();
     assert_eq!((0..1000).filter(|number| through_core(&format!("client {number}"), START)).count(), 1000);
-    assert!(limiter.admit(Door::Client("new"), address(1), "wrong", false, START).is_ok());
+    assert!(limiter.admit(Door::Client("new"), address(1), "wrong", || false, START).is_ok());
     let one = (0..100).filter(|_| through_core("victim", START)).count();
     let other = (0..100).filter(|_| guess(&limiter, "victim", address(1), "wrong", START).is_ok()).count();
     assert_eq!((one, other), (10, 0));
@@ -223,7 +223,7 @@ fn a_subscriber_has_one_64_and_ipv4_inside_of_ipv6_is_ipv4() {
 #[test]
 fn admin_keys_are_guessed_at_by_address_alone() {
     let limiter = limiter();
-    let try_key = |number, key: &str| limiter.admit(Door::Admin, address(number), key, false, START);
+    let try_key = |number, key: &str| limiter.admit(Door::Admin, address(number), key, || false, START);
     assert_eq!((0..100).filter(|_| try_key(1, "wrong").is_ok()).count(), 10);
     let elsewhere = try_key(2, RIGHT).unwrap();
     limiter.right(&elsewhere, START);

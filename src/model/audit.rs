@@ -97,6 +97,8 @@ pub enum Action {
     MasterKeyRotate,
     /// Somebody was not let in.
     AuthenticationRefuse,
+    /// A client asked for more tokens than it may get.
+    TokenRefuse,
     /// A server began to serve the file.
     ServerStart,
     /// It ended.
@@ -129,6 +131,7 @@ impl Action {
             Self::ClockTrust => "clock.trust",
             Self::MasterKeyRotate => "master_key.rotate",
             Self::AuthenticationRefuse => "authentication.refuse",
+            Self::TokenRefuse => "token.refuse",
             Self::ServerStart => "server.start",
             Self::ServerStop => "server.stop",
         }
@@ -136,7 +139,7 @@ impl Action {
 
     const fn outcome(self) -> &'static str {
         match self {
-            Self::AuthenticationRefuse => "refused",
+            Self::AuthenticationRefuse | Self::TokenRefuse => "refused",
             Self::ClockJump => "seen",
             Self::KeyRotationAsk | Self::KeyRevocationAsk => "asked",
             _ => "done",

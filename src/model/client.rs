@@ -4,7 +4,7 @@ use m2mint_keys::time::UnixTime;
 use serde_json::{Map, Value};
 
 use crate::model::grants::{AudienceScopes, Grants, InvalidGrants};
-use crate::model::{Audience, ClientId, ScopePattern, Span};
+use crate::model::{Audience, ClientId, Restrictions, ScopePattern, Span};
 
 /// A client.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub struct Settings {
     pub audience_scopes: Option<AudienceScopes>,
     /// Token lifetime, where it differs from the configured one.
     pub token_lifetime: Option<Span>,
+    /// From where, when and how often it gets tokens.
+    pub restrictions: Restrictions,
     /// Fields that are kept and given back as they came, and mean nothing here.
     pub extra: Map<String, Value>,
 }

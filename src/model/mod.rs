@@ -9,6 +9,7 @@
 //! | [`secret`] | client secrets and admin keys |
 //! | [`client`] | the client, as administrators see it |
 //! | [`network`] | IP networks |
+//! | [`restrictions`] | from where, when and how often a client gets tokens |
 //! | [`rule`] | which token a request needs that a proxy asks about |
 //! | [`span`] | durations as people write them |
 
@@ -18,6 +19,7 @@ pub mod client;
 pub mod grants;
 pub mod names;
 pub mod network;
+pub mod restrictions;
 pub mod rule;
 pub mod secret;
 pub mod span;
@@ -26,5 +28,6 @@ pub use client::{Client, Settings};
 pub use grants::Grants;
 pub use names::{Audience, ClientId, InvalidName, Scope, ScopePattern};
 pub use network::Network;
+pub use restrictions::Restrictions;
 pub use secret::{AdminKey, ClientSecret, SecretHash};
 pub use span::Span;

@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::model::grants::AudienceScopes;
 use crate::model::names::split_scopes;
-use crate::model::{Audience, Client, ClientId, ScopePattern, SecretHash, Settings, Span};
+use crate::model::{
+    Audience, Client, ClientId, Network, Restrictions, ScopePattern, SecretHash, Settings, Span,
+};
 use crate::store::{Result, StoreError, keys};
 
 /// A stored secret: everything but the secret.
@@ -43,13 +45,16 @@ pub struct IssuingRow<'a> {
     pub token_lifetime: Option<Duration>,
     /// Tokens issued up to this time are revoked.
     pub tokens_revoked_at: Option<UnixTime>,
+    /// From where, when and how often it gets tokens.
+    pub restrictions: Restrictions,
 }
 
 /// Client and id of a secret, and when it was used.
 pub type Use = ((Box<str>, i64), UnixTime);
 
-const COLUMNS: &str =
-    "id, name, enabled, scope, audience, audience_scopes, token_lifetime, extra, created_at, updated_at";
+const COLUMNS: &str = "id, name, enabled, scope, audience, audience_scopes, token_lifetime, extra, created_at, \
+     updated_at, networks, not_before, not_after, tokens_a_minute";
+const VALUES: &str = "?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14";
 
 /// Adds a client. Answers `false`, and changes nothing, when the id is taken.
 ///
@@ -57,9 +62,7 @@ const COLUMNS: &str =
 /// [`StoreError`] when the file cannot be written.
 pub fn insert(db: &Connection, client: &Client) -> Result<bool> {
     let id = client.id.as_str();
-    let insert = format!(
-        "INSERT INTO clients ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
-    );
+    let insert = format!("INSERT INTO clients ({COLUMNS}) VALUES (?1, {VALUES}) ON CONFLICT DO NOTHING");
     let inserted = save(db, client, &insert)?;
     if inserted {
         // Tokens of another client that had this id are none of this one's.
@@ -79,15 +82,12 @@ pub fn insert(db: &Connection, client: &Client) -> Result<bool> {
 /// [`StoreError`] when the file cannot be written.
 pub fn update(db: &Connection, client: &Client) -> Result<bool> {
     let columns = COLUMNS.replacen("id, ", "", 1);
-    save(
-        db,
-        client,
-        &format!("UPDATE clients SET ({columns}) = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) WHERE id = ?1"),
-    )
+    save(db, client, &format!("UPDATE clients SET ({columns}) = ({VALUES}) WHERE id = ?1"))
 }
 
 fn save(db: &Connection, client: &Client, statement: &str) -> Result<bool> {
     let settings = &client.settings;
+    let restrictions = &settings.restrictions;
     let saved = db.prepare_cached(statement)?.execute(params![
         client.id.as_str(),
         settings.name,
@@ -99,6 +99,11 @@ fn save(db: &Connection, client: &Client, statement: &str) -> Result<bool> {
         Value::Object(settings.extra.clone()).to_string(),
         client.created_at.millis(),
         client.updated_at.millis(),
+        (!restrictions.networks.is_empty())
+            .then(|| { restrictions.networks.iter().map(Network::to_string).collect::<Vec<_>>().join(" ") }),
+        restrictions.not_before.map(UnixTime::millis),
+        restrictions.not_after.map(UnixTime::millis),
+        restrictions.tokens_a_minute,
     ])?;
     if let Some(lifetime) = settings.token_lifetime {
         keys::allow_lifetime(db, lifetime.0)?;
@@ -278,7 +283,8 @@ pub fn for_issuing(
     id: Option<&str>,
     mut load: impl FnMut(&IssuingRow<'_>, Vec<StoredSecret>) -> Result<()>,
 ) -> Result<()> {
-    const QUERY: &str = "SELECT id, enabled, scope, audience, audience_scopes, token_lifetime, tokens_revoked_at FROM clients";
+    const QUERY: &str = "SELECT id, enabled, scope, audience, audience_scopes, token_lifetime, tokens_revoked_at, \
+         networks, not_before, not_after, tokens_a_minute FROM clients";
     const SECRETS: &str =
         "SELECT id, kind, hash, created_at, expires_at, last_used_at, client_id FROM client_secrets";
     let snapshot = db.unchecked_transaction()?;
@@ -307,6 +313,7 @@ pub fn for_issuing(
             audience_scopes: row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?,
             token_lifetime: row.get::<_, Option<u64>>(5)?.map(Duration::from_millis),
             tokens_revoked_at: row.get::<_, Option<i64>>(6)?.map(UnixTime::from_millis),
+            restrictions: restrictions(row, 7)?,
         };
         let mut secrets = Vec::with_capacity(1);
         while let Some(row) = next_secret {
@@ -357,10 +364,24 @@ fn client(row: &Row<'_>) -> Result<Client> {
             audience: audience.map_err(corrupt)?,
             audience_scopes: audience_scopes.as_deref().map(parse_audience_scopes).transpose()?,
             token_lifetime: row.get::<_, Option<u64>>(6)?.map(Duration::from_millis).map(Span),
+            restrictions: restrictions(row, 10)?,
             extra,
         },
         created_at: UnixTime::from_millis(row.get(8)?),
         updated_at: UnixTime::from_millis(row.get(9)?),
+    })
+}
+
+/// The restrictions, whose columns begin at `first`.
+fn restrictions(row: &Row<'_>, first: usize) -> Result<Restrictions> {
+    let networks = row.get_ref(first)?.as_str_or_null().map_err(rusqlite::Error::from)?.unwrap_or_default();
+    let networks: std::result::Result<_, _> = split_scopes(networks).map(Network::parse).collect();
+    let moment = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(UnixTime::from_millis));
+    Ok(Restrictions {
+        networks: networks.map_err(corrupt)?,
+        not_before: moment(first + 1)?,
+        not_after: moment(first + 2)?,
+        tokens_a_minute: row.get(first + 3)?,
     })
 }
 

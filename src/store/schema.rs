@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 /// Numbered, forward only: `PRAGMA user_version` says how many have been applied.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_algorithms.sql"),
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_removed_clients.sql"),
+    include_str!("migrations/0005_restrictions.sql"),
 ];
 
 /// Marks the file as m2mint's (`PRAGMA application_id`): "m2mt".

@@ -25,6 +25,7 @@ mod live_rotation;
 mod master_key;
 mod remote_verifier;
 mod restored_backup;
+mod restrictions;
 mod rotation;
 mod secrets_nowhere;
 mod start;
