@@ -13,6 +13,7 @@ use actix_web::rt::net::{TcpStream, UnixStream};
 use parking_lot::Mutex;
 use rustix::net::Shutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Notify;
 
 /// How long a connection that was answered is left alone: the answer may still be on its way.
 const GRACE: Duration = Duration::from_millis(20);
@@ -46,6 +47,10 @@ struct Place {
     since: AtomicU64,
     answered: AtomicBool,
     under_way: AtomicUsize,
+    /// Until when it waits with what costs much.
+    paused_until: AtomicU64,
+    /// Tells that it made room.
+    ended: Notify,
 }
 
 /// A seat that is taken. It belongs to its connection, and is free again when that is dropped.
@@ -53,6 +58,22 @@ pub struct Seat {
     number: u64,
     place: Arc<Place>,
     connections: Arc<Connections>,
+}
+
+/// A request that waits makes its connection no busier than if it had not come, as long as this lives.
+struct Idle<'a>(&'a Place);
+
+impl<'a> Idle<'a> {
+    fn while_busy(place: &'a Place) -> Self {
+        place.under_way.fetch_sub(1, Ordering::AcqRel);
+        Self(place)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// A connection is not idle as long as this lives.
@@ -117,6 +138,8 @@ impl Connections {
             since: AtomicU64::new(now),
             answered: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
+            paused_until: AtomicU64::new(0),
+            ended: Notify::new(),
         });
         seats.taken.insert(number, Arc::clone(&place));
         Ok(Seat { number, place, connections: Arc::clone(self) })
@@ -148,6 +171,7 @@ fn make_room(seats: &mut Seats, count: usize, now: u64) {
         if let Some(place) = seats.taken.remove(&number) {
             // The other side may have gone already.
             let _ = rustix::net::shutdown(&place.socket, Shutdown::Both);
+            place.ended.notify_one();
         }
     }
 }
@@ -158,6 +182,31 @@ impl Seat {
     pub fn busy(&self) -> Busy {
         self.place.under_way.fetch_add(1, Ordering::AcqRel);
         Busy { place: Arc::clone(&self.place), connections: Arc::clone(&self.connections) }
+    }
+}
+
+impl Seat {
+    /// From now on, for so long, what costs much waits on this connection.
+    pub fn pause_for(&self, pause: Duration) {
+        let until =
+            self.connections.now().saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        self.place.paused_until.store(until, Ordering::Relaxed);
+    }
+
+    /// Waits for as long as what costs much has to. Meanwhile the connection is as good as idle, and makes room: whether
+    /// it is still there.
+    pub async fn outlasts_pause(&self) -> bool {
+        let until = self.place.paused_until.load(Ordering::Relaxed);
+        // Hardly any connection ever waits: the clock is not asked for the others.
+        if until == 0 {
+            return true;
+        }
+        let left = Duration::from_millis(until.saturating_sub(self.connections.now()));
+        if left.is_zero() {
+            return true;
+        }
+        let _idle = Idle::while_busy(&self.place);
+        tokio::time::timeout(left, self.place.ended.notified()).await.is_err()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::connections::Connections;
 use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
+use crate::http::pressure::Gauge;
 use crate::http::{self, State};
 use crate::issuer::{self, Issuer};
 use crate::limits::Limiter;
@@ -81,6 +82,7 @@ impl Server {
         let connections = Connections::new(config.connections.most, config.workers);
         let exchanges = Data::new(Exchanges::new(config.connections.request_time).map_err(StartError::from)?);
         let beats = Arc::new(Beats::default());
+        let queue_time = config.connections.queue_time;
         let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
         let mut server = HttpServer::new(move || {
             app_beats.join();
@@ -88,6 +90,7 @@ impl Server {
             let base_path = app_state.base_path.clone();
             App::new()
                 .app_data(app_state.clone())
+                .app_data(Gauge::new(queue_time))
                 .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
                 .configure(|config| http::routes(config, &base_path))
                 .default_service(web::to(|| async {

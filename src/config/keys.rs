@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 27] = [
+pub const KEYS: [Key; 28] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("database", "m2mint.db", "the single file; $STATE_DIRECTORY/m2mint.db under systemd"),
     key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
@@ -48,9 +48,14 @@ pub const KEYS: [Key; 27] = [
     secret("master_key", "none", "the master key itself; from the environment only", false),
     reloading("log", "info", "log level, or directives such as m2mint=debug"),
     key("workers", "number of CPUs", "threads that serve requests"),
-    key("limits.connections", "4096", "connections at a time; when all are taken, idle ones make room"),
+    key("limits.connections", "1024", "connections at a time; when all are taken, idle ones make room"),
     key("limits.head_time", "10s", "how long the head of a request may take to come"),
     reloading("limits.request_time", "20s", "how long a request may take, body and all"),
+    key(
+        "limits.queue_time",
+        "20ms",
+        "how long requests for tokens may wait before some of them get 503 with Retry-After",
+    ),
     key("limits.idle_time", "75s", "how long a connection is kept after an answer"),
     reloading("token.lifetime", "1h", "lifetime of a token whose client says nothing"),
     reloading("token.max_lifetime", "24h", "longest lifetime of any token"),

@@ -124,6 +124,8 @@ pub struct ConnectionLimits {
     pub request_time: Duration,
     /// How long a connection is kept after an answer.
     pub idle_time: Duration,
+    /// How long requests for tokens may wait for a worker before some of them are refused.
+    pub queue_time: Duration,
 }
 
 /// One key as it came out, for `config show`.

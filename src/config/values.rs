@@ -65,7 +65,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let connections = ConnectionLimits {
         most: reader.value(
             "limits.connections",
-            4096,
+            1024,
             parse_within(FEWEST_CONNECTIONS..=MOST_CONNECTIONS),
             usize::to_string,
         ),
@@ -73,7 +73,11 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         request_time: reader.span("limits.request_time", Duration::from_secs(20)),
         // Longer than proxies keep theirs, so that it is they who close.
         idle_time: reader.span("limits.idle_time", Duration::from_secs(75)),
+        queue_time: reader.span("limits.queue_time", Duration::from_millis(20)),
     };
+    if connections.queue_time < Duration::from_millis(1) {
+        reader.problem("limits.queue_time", "it must be at least 1ms");
+    }
     for (key, time) in [
         ("limits.head_time", connections.head_time),
         ("limits.request_time", connections.request_time),

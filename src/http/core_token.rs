@@ -12,6 +12,7 @@ use crate::http::clients::{answer, object_of, required_text};
 use crate::http::error::{AdminError, Code, OAuthError};
 use crate::http::introspect::description;
 use crate::http::parameters::Parameters;
+use crate::http::pressure;
 use crate::http::request::{Authorization, Body};
 use crate::http::token::{self, Caller, Extras, Spelling};
 use crate::model::names::split_scopes;
@@ -41,6 +42,7 @@ pub async fn issue(_: Admin, request: HttpRequest, body: Body, state: Data<State
         return Err(AdminError::BadInput(MALFORMED.into()));
     }
     let authorization = authorization(&body)?;
+    pressure::let_by(&request, &state).await.map_err(unavailable_or_oauth)?;
     let input = Parameters::from_object(input);
     let (caller, extras) = (Caller::for_another(&request, &state), Extras { issuer, claims });
     let issued = token::issue(&state, &input, Spelling::Snake, authorization, &caller, extras).await;
@@ -136,6 +138,7 @@ fn optional_text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<Option<
 fn unavailable_or_oauth(error: OAuthError) -> AdminError {
     match error.code {
         Code::TemporarilyUnavailable => AdminError::Unavailable(error.cause.unwrap_or(error.description)),
+        Code::Overloaded => AdminError::Overloaded,
         _ => AdminError::OAuth(error),
     }
 }

@@ -1,5 +1,7 @@
 //! Every error that leaves the server, and the only place where one turns into a status and a body.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -16,6 +18,8 @@ const RETRY_SECONDS: u64 = 1;
 
 /// What is said, and noted, of a secret that was not tried.
 const TOO_MANY_GUESSES: &str = "too many wrong secrets; try again later";
+
+const OVERLOADED: &str = "more tokens are asked for than this server can sign; try again shortly";
 
 const DATABASE_TROUBLE: &str = "the server cannot use its database right now; try again shortly";
 
@@ -34,6 +38,8 @@ pub enum Code {
     InvalidTarget,
     /// RFC 6749 §4.1.2.1, for want of one at the token endpoint.
     TemporarilyUnavailable,
+    /// The same, while more is asked for than can be done: nothing is wrong that somebody could look into.
+    Overloaded,
     /// RFC 6585 §4, for want of a code of its own: the same name as [`Code::TemporarilyUnavailable`].
     TooManyRequests,
     /// The same, of a client that is known.
@@ -54,7 +60,7 @@ impl Code {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
-            Self::TemporarilyUnavailable | Self::TooManyRequests | Self::TooManyTokens => {
+            Self::TemporarilyUnavailable | Self::Overloaded | Self::TooManyRequests | Self::TooManyTokens => {
                 "temporarily_unavailable"
             }
             Self::InvalidClientMetadata => "invalid_client_metadata",
@@ -65,7 +71,7 @@ impl Code {
     const fn status(self) -> StatusCode {
         match self {
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
-            Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TemporarilyUnavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManyRequests | Self::TooManyTokens => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -89,6 +95,12 @@ pub struct OAuthError {
 }
 
 impl OAuthError {
+    /// More tokens are asked for than can be signed.
+    #[must_use]
+    pub fn overloaded(pause: Duration) -> Self {
+        Self { retry_after: Some(pause.as_secs().max(1)), ..Self::new(Code::Overloaded, OVERLOADED) }
+    }
+
     /// An error with this code and text.
     pub fn new(code: Code, description: impl Into<String>) -> Self {
         Self { code, description: description.into(), cause: None, client: None, retry_after: None }
@@ -196,6 +208,12 @@ impl PublicError {
         self.error.cause.as_deref().or(Some(&self.error.description))
     }
 
+    /// Whether this is one of many and says nothing that the log does not say once for all of them.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        self.error.code == Code::Overloaded
+    }
+
     /// Who was not let in, if that is what this is about.
     #[must_use]
     pub fn not_let_in(&self) -> Option<NotLetIn<'_>> {
@@ -253,6 +271,9 @@ pub enum AdminError {
     /// Refused in OAuth's terms.
     #[error("{0}")]
     OAuth(#[from] OAuthError),
+    /// More tokens are asked for than can be signed.
+    #[error("{OVERLOADED}")]
+    Overloaded,
     /// The server is in trouble. The text is for the log.
     #[error("{DATABASE_TROUBLE}")]
     Unavailable(String),
@@ -332,7 +353,7 @@ impl ResponseError for AdminError {
             Self::BadInput(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientNotFound | Self::OAuth(_) => StatusCode::OK,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

@@ -186,10 +186,18 @@ fn made_id(number: u64) -> HeaderValue {
     HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
+fn is_overload(error: &actix_web::Error) -> bool {
+    error.as_error::<PublicError>().is_some_and(PublicError::is_overload)
+        || matches!(error.as_error(), Some(AdminError::Overloaded))
+}
+
 fn log_failure(response: &ServiceResponse<impl MessageBody>, id: &HeaderValue) {
     let id = id.to_str().unwrap_or_default();
     let (method, path) = (response.request().method(), response.request().path());
     let error = response.response().error();
+    if error.is_some_and(is_overload) {
+        return;
+    }
     let cause = error.and_then(|error| {
         let public = error.as_error::<PublicError>().and_then(PublicError::cause);
         public.or_else(|| error.as_error::<AdminError>().and_then(AdminError::cause))

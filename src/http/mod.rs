@@ -29,6 +29,7 @@ pub mod forward_auth;
 pub mod introspect;
 pub mod jwks;
 pub mod parameters;
+pub mod pressure;
 pub mod request;
 pub mod revoke;
 pub mod token;

@@ -8,6 +8,7 @@ use crate::http::State;
 use crate::http::error::{Code, OAuthError, PublicError};
 use crate::http::exchange;
 use crate::http::parameters::Parameters;
+use crate::http::pressure;
 use crate::http::request::{Authorization, Body, content_type, is_too_large};
 use crate::issuer::{Issued, Refusal, TokenRequest};
 use crate::limits::Door;
@@ -85,6 +86,7 @@ async fn answer(
     state: &State,
 ) -> Result<HttpResponse, PublicError> {
     let body = bounded(body)?;
+    pressure::let_by(request, state).await?;
     let parameters = read(request, &body)?;
     let spelling = Spelling::of(&parameters)?;
     let caller = Caller::of(request, state);

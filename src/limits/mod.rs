@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 
 use crate::limits::charges::{Budget, Charge, Penalty, Table};
 use crate::limits::source::Source;
-use crate::limits::usual::Usual;
+use crate::limits::usual::{Seen, Usual};
 
 /// Entries for ids, and as many for addresses and for ids at addresses.
 const CHARGES: usize = 1 << 16;
@@ -101,8 +101,8 @@ impl Wait {
 pub struct Leave {
     /// This secret of this id at this address.
     secret: u64,
-    /// This id at this address.
-    place: u64,
+    /// This id at this address, unless it has been noted in this hour.
+    place: Option<u64>,
     charged: Option<Charged>,
 }
 
@@ -155,11 +155,15 @@ impl Limiter {
         own: impl FnOnce() -> bool,
         now: i64,
     ) -> Result<Leave, Wait> {
-        let (secret, place) = self.keys(door, source, presented);
-        if self.usual.knows(secret, now) {
-            return Ok(Leave { secret, place, charged: None });
+        let secret = self.hasher.hash_one((door.key(), source, presented));
+        let place = || self.hasher.hash_one((door.key(), source));
+        match self.usual.knows(secret, now) {
+            Some(Seen::ThisHour) => return Ok(Leave { secret, place: None, charged: None }),
+            Some(Seen::Before) => return Ok(Leave { secret, place: Some(place()), charged: None }),
+            None => {}
         }
-        let own = self.usual.knows(place, now) || own();
+        let place = place();
+        let own = self.usual.knows(place, now).is_some() || own();
         let address = (!matches!(door, Door::ClientOfAnother(_))).then(|| self.hasher.hash_one(source));
         let id = (door != Door::Admin).then(|| self.hasher.hash_one((door.key(), own)));
         let mut ledger = self.ledger.lock();
@@ -178,17 +182,16 @@ impl Limiter {
             id: id.map(|id| ledger.ids.charge(id, &rules.id, now)),
             own,
         };
-        Ok(Leave { secret, place, charged: Some(charged) })
-    }
-
-    fn keys(&self, door: Door<'_>, source: Source, presented: &str) -> (u64, u64) {
-        (self.hasher.hash_one((door.key(), source, presented)), self.hasher.hash_one((door.key(), source)))
+        Ok(Leave { secret, place: Some(place), charged: Some(charged) })
     }
 
     /// The secret was right. It is from now on what is usual there.
     pub fn right(&self, leave: &Leave, now: i64) {
-        self.usual.note(leave.secret, now);
-        self.usual.note(leave.place, now);
+        // Both are noted together, so that what was noted of the one holds for the other.
+        if let Some(place) = leave.place {
+            self.usual.note(leave.secret, now);
+            self.usual.note(place, now);
+        }
         let Some(charged) = &leave.charged else { return };
         let mut ledger = self.ledger.lock();
         ledger.places.forget(&charged.place);

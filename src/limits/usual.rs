@@ -21,6 +21,15 @@ pub struct Usual {
     since: i64,
 }
 
+/// How lately something was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// In this hour: to note it again would change nothing.
+    ThisHour,
+    /// Earlier.
+    Before,
+}
+
 /// Where in a table of `entries` the key has its place.
 #[must_use]
 pub fn set_of(key: u64, entries: usize) -> Range<usize> {
@@ -44,13 +53,15 @@ impl Usual {
         size_of_val(&*self.entries)
     }
 
-    /// Whether `key` was right lately.
+    /// Whether `key` was right lately, and then how lately.
     #[must_use]
-    pub fn knows(&self, key: u64, now: i64) -> bool {
+    pub fn knows(&self, key: u64, now: i64) -> Option<Seen> {
         let wanted = key >> STAMP_BITS;
-        let found = self.set(key).iter().map(|entry| entry.load(Ordering::Relaxed));
-        let mut found = found.filter(|entry| *entry != 0 && entry >> STAMP_BITS == wanted);
-        found.next().is_some_and(|entry| self.stamp(now).saturating_sub(stamp_of(entry)) <= hours(LATELY))
+        let mut found = self.set(key).iter().map(|entry| entry.load(Ordering::Relaxed));
+        let entry = found.find(|entry| *entry != 0 && entry >> STAMP_BITS == wanted)?;
+        let hours_ago = self.stamp(now).saturating_sub(stamp_of(entry));
+        let seen = if hours_ago == 0 { Seen::ThisHour } else { Seen::Before };
+        (hours_ago <= hours(LATELY)).then_some(seen)
     }
 
     /// `key` is right now.
