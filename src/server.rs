@@ -62,11 +62,9 @@ impl Server {
         let keeper = open.keeper.keeper();
         let settings = issuer_settings(config, &listeners);
         let metadata = Metadata::of(&settings.issuer);
+        open.directory.admin_keys().set_configured(startup::configured_admin_keys(config));
         let issuer = Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings);
         let state = Data::new(State {
-            admin_keys: ArcSwap::from_pointee(
-                startup::admin_keys(config, &open.store).map_err(StartError::from)?,
-            ),
             rules: ArcSwap::from_pointee(config.rules.clone()),
             limiter: Limiter::new(config.limits, clock.steady()),
             trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies.clone()),
@@ -139,12 +137,8 @@ impl Server {
     }
 
     /// From now on, acts by another configuration, as far as that can change while it runs.
-    ///
-    /// # Errors
-    /// [`StartError`] when the file cannot be read.
-    pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
-        let admin_keys = startup::admin_keys(config, &self.state.store)?;
-        self.state.admin_keys.store(Arc::new(admin_keys));
+    pub fn reconfigure(&self, config: &Config) {
+        self.state.directory.admin_keys().set_configured(startup::configured_admin_keys(config));
         self.exchanges.set_longest(config.connections.request_time);
         self.state.rules.store(Arc::new(config.rules.clone()));
         self.state.limiter.set(config.limits);
@@ -154,7 +148,6 @@ impl Server {
         self.state
             .issuer
             .set_settings(issuer::Settings { issuer, ..issuer_settings(config, &self.listeners) });
-        Ok(())
     }
 
     /// Finishes what is under way and stops, within 5 seconds. The log of the file is folded into it.

@@ -141,16 +141,12 @@ fn reload(sources: &Sources, loaded: &mut Loaded, server: &Server, filter: &LogF
     for key in config::needing_restart(&loaded.shown, &now.shown) {
         tracing::warn!("{key} has changed; that takes effect at the next start");
     }
-    match server.reconfigure(&now.config) {
-        Ok(()) => {
-            if let Err(error) = filter.reload(log_filter(&now.config.log)) {
-                tracing::error!(%error, "the log level could not be changed");
-            }
-            *loaded = now;
-            tracing::info!("configuration reloaded");
-        }
-        Err(error) => tracing::error!(%error, "configuration not reloaded"),
+    server.reconfigure(&now.config);
+    if let Err(error) = filter.reload(log_filter(&now.config.log)) {
+        tracing::error!(%error, "the log level could not be changed");
     }
+    *loaded = now;
+    tracing::info!("configuration reloaded");
     systemd::ready();
 }
 

@@ -1,5 +1,7 @@
 //! Every error that leaves the server, and the only place where one turns into a status and a body.
 
+use std::borrow::Cow;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -7,8 +9,10 @@ use serde_json::json;
 
 use crate::administration::AdministrationError;
 use crate::audit::refusals::Door;
+use crate::directory::admin_keys::NotAccepted;
 use crate::issuer::Refusal;
 use crate::limits::Wait;
+use crate::model::Role;
 use crate::store::StoreError;
 
 /// Seconds after which to try again when the server is in trouble.
@@ -113,7 +117,7 @@ impl OAuthError {
             Code::TooManyTokens => Door::Token,
             _ => return None,
         };
-        Some(NotLetIn { door, client: self.client.as_deref(), reason })
+        Some(NotLetIn { client: self.client.as_deref(), ..NotLetIn::at(door, reason) })
     }
 
     /// The description in the characters that RFC 6749 §5.2 allows.
@@ -129,14 +133,22 @@ impl OAuthError {
 }
 
 /// Somebody who was not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotLetIn<'a> {
     /// Where.
     pub door: Door,
     /// The client that it said to be. It may be anything.
     pub client: Option<&'a str>,
+    /// The admin key, where it was a good one.
+    pub actor: Option<&'a str>,
     /// Why, as far as the log may know.
-    pub reason: &'a str,
+    pub reason: Cow<'a, str>,
+}
+
+impl<'a> NotLetIn<'a> {
+    fn at(door: Door, reason: impl Into<Cow<'a, str>>) -> Self {
+        Self { door, client: None, actor: None, reason: reason.into() }
+    }
 }
 
 impl From<Refusal> for OAuthError {
@@ -235,9 +247,19 @@ impl ResponseError for PublicError {
 /// An error of the admin API, in the shapes of the SuperTokens core.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// No admin key, or a wrong one.
+    /// No admin key, or one that is not accepted. Why not is for the log alone.
     #[error("Invalid API key")]
-    InvalidApiKey,
+    InvalidApiKey(NotAccepted),
+    /// A good admin key, for something else.
+    #[error(
+        "this admin key may not make this call: that takes the role {needed} (m2mint admin-keys add NAME --role {needed})"
+    )]
+    MissingRole {
+        /// The key by its name.
+        holder: String,
+        /// What the call takes.
+        needed: Role,
+    },
     /// Too many wrong admin keys came from there.
     #[error("Too many invalid API keys; try again later")]
     GuessedTooOften(Wait),
@@ -287,12 +309,12 @@ impl AdminError {
     #[must_use]
     pub fn not_let_in(&self) -> Option<NotLetIn<'_>> {
         match self {
-            Self::InvalidApiKey => {
-                Some(NotLetIn { door: Door::Admin, client: None, reason: "no admin key, or a wrong one" })
+            Self::InvalidApiKey(why) => Some(NotLetIn::at(Door::Admin, why.to_string())),
+            Self::MissingRole { holder, needed } => {
+                let reason = format!("the call takes the role {needed}");
+                Some(NotLetIn { actor: Some(holder), ..NotLetIn::at(Door::Role, reason) })
             }
-            Self::GuessedTooOften(_) => {
-                Some(NotLetIn { door: Door::Admin, client: None, reason: "too many wrong admin keys" })
-            }
+            Self::GuessedTooOften(_) => Some(NotLetIn::at(Door::Admin, "too many wrong admin keys")),
             Self::OAuth(error) => error.not_let_in(),
             _ => None,
         }
@@ -327,7 +349,8 @@ impl From<AdministrationError> for AdminError {
 impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::InvalidApiKey => StatusCode::UNAUTHORIZED,
+            Self::InvalidApiKey(_) => StatusCode::UNAUTHORIZED,
+            Self::MissingRole { .. } => StatusCode::FORBIDDEN,
             Self::GuessedTooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BadInput(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -160,12 +160,12 @@ fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
     state.keeper.refusals().note(refused.door, || Refused {
         door: refused.door,
         at: state.clock.wall(),
-        origin: origin(response.request(), state, "unknown"),
+        origin: origin(response.request(), state, refused.actor.unwrap_or("unknown")),
         client: refused
             .client
             .filter(|id| state.directory.client(id, &state.directory.guard()).is_some())
             .map(str::to_owned),
-        reason: refused.reason.to_owned(),
+        reason: refused.reason.into_owned(),
     });
 }
 

@@ -43,7 +43,6 @@ use arc_swap::ArcSwap;
 use crate::background;
 use crate::clock::Clock;
 use crate::directory::Directory;
-use crate::http::admin::AdminKeys;
 use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
@@ -70,8 +69,6 @@ pub struct State {
     pub limiter: Limiter,
     /// Who says where a request comes from.
     pub trusted_proxies: ArcSwap<Vec<TrustedProxy>>,
-    /// Who may administer.
-    pub admin_keys: ArcSwap<AdminKeys>,
     /// RFC 8414 metadata, ready to send.
     pub metadata: Metadata,
     /// Path of the public API: `/auth`, or nothing.

@@ -10,6 +10,7 @@
 //! | [`client`] | the client, as administrators see it |
 //! | [`network`] | IP networks |
 //! | [`restrictions`] | from where, when and how often a client gets tokens |
+//! | [`role`] | what the holder of an admin key may do |
 //! | [`rule`] | which token a request needs that a proxy asks about |
 //! | [`span`] | durations as people write them |
 
@@ -20,14 +21,16 @@ pub mod grants;
 pub mod names;
 pub mod network;
 pub mod restrictions;
+pub mod role;
 pub mod rule;
 pub mod secret;
 pub mod span;
 
 pub use client::{Client, Settings};
 pub use grants::Grants;
-pub use names::{Audience, ClientId, InvalidName, Scope, ScopePattern};
+pub use names::{AdminKeyName, Audience, ClientId, InvalidName, Scope, ScopePattern};
 pub use network::Network;
 pub use restrictions::Restrictions;
+pub use role::{Role, Roles};
 pub use secret::{AdminKey, ClientSecret, SecretHash};
 pub use span::Span;

@@ -80,19 +80,6 @@ fn every_call_needs_the_admin_key() {
 }
 
 #[test]
-fn a_list_of_admin_keys_is_accepted() {
-    let server = Server::start();
-    let other = m2mint::http::admin::AdminKeys::new(vec![
-        [1; 32],
-        m2mint_keys::crypto::sha256(b"one"),
-        m2mint_keys::crypto::sha256(b"two"),
-    ]);
-    let found = ["one", "two", "three", ""].map(|key| other.find(key));
-    assert_eq!(found, [Some(2), Some(3), None, None]);
-    drop(server);
-}
-
-#[test]
 fn hello_and_the_version_need_no_key() {
     let server = Server::start();
     let answer = get(&server.endpoint("/hello"));
