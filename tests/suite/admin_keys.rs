@@ -155,6 +155,20 @@ fn the_last_use_of_an_admin_key_is_written_behind() {
 }
 
 #[test]
+fn what_is_stored_of_an_admin_key_is_its_hash() {
+    let server = Server::start();
+    let key = add(&server, "dashboard", "read", None);
+    let store = Store::open(&server.database(), None).unwrap();
+    let stored = store.read(m2mint::store::admin_keys::all).unwrap().remove(0);
+    assert_eq!(stored.hash.0, m2mint_keys::crypto::sha256(key.as_bytes()));
+    for name in ["m2mint.db", "m2mint.db-wal"] {
+        let bytes = std::fs::read(server.database().with_file_name(name)).unwrap_or_default();
+        assert!(!crate::support::memory::contains(&bytes, key.as_bytes()), "{name}");
+    }
+    assert!(!format!("{stored:?}").contains(&format!("{:?}", stored.hash.0)), "nor printed");
+}
+
+#[test]
 fn there_are_limits_to_names_and_numbers() {
     let server = Server::start();
     let store = Store::open(&server.database(), None).unwrap();
