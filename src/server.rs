@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::connections::Connections;
 use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
-use crate::http::{self, State};
+use crate::http::{self, State, guards};
 use crate::issuer::{self, Issuer};
 use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
@@ -62,6 +62,7 @@ impl Server {
         let keeper = open.keeper.keeper();
         let settings = issuer_settings(config, &listeners);
         let metadata = Metadata::of(&settings.issuer);
+        let admin_hosts = ArcSwap::from_pointee(guards::hosts(config, &settings.issuer));
         open.directory.admin_keys().set_configured(startup::configured_admin_keys(config));
         let issuer = Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings);
         let state = Data::new(State {
@@ -74,12 +75,14 @@ impl Server {
             issuer: issuer.map_err(StartError::from)?,
             clock,
             metadata,
+            admin_hosts,
             base_path: config.base_path.clone(),
         });
         let connections = Connections::new(config.connections.most, config.workers);
         let exchanges = Data::new(Exchanges::new(config.connections.request_time).map_err(StartError::from)?);
         let beats = Arc::new(Beats::default());
         let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
+        let largest_body = config.connections.largest_body;
         let mut server = HttpServer::new(move || {
             app_beats.join();
             let exchanges = app_exchanges.clone();
@@ -87,7 +90,7 @@ impl Server {
             App::new()
                 .app_data(app_state.clone())
                 .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
-                .configure(|config| http::routes(config, &base_path))
+                .configure(|config| http::routes(config, &base_path, largest_body))
                 .default_service(web::to(|| async {
                     HttpResponse::NotFound().body("there is nothing here\n")
                 }))
@@ -145,6 +148,7 @@ impl Server {
         self.state.trusted_proxies.store(Arc::new(config.trusted_proxies.clone()));
         self.state.keeper.set_settings(startup::rotation_settings(config));
         let issuer = self.state.issuer.settings().issuer.clone();
+        self.state.admin_hosts.store(Arc::new(guards::hosts(config, &issuer)));
         self.state
             .issuer
             .set_settings(issuer::Settings { issuer, ..issuer_settings(config, &self.listeners) });

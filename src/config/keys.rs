@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 27] = [
+pub const KEYS: [Key; 29] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("database", "m2mint.db", "the single file; $STATE_DIRECTORY/m2mint.db under systemd"),
     key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
@@ -40,6 +40,11 @@ pub const KEYS: [Key; 27] = [
         "admin key, or a list of them; at least 16 characters each",
         true,
     ),
+    reloading(
+        "admin.hosts",
+        "none",
+        "names under which the admin API is called, besides its address, localhost and the issuer's host",
+    ),
     key(
         "master_key_file",
         "DATABASE.key",
@@ -49,6 +54,7 @@ pub const KEYS: [Key; 27] = [
     reloading("log", "info", "log level, or directives such as m2mint=debug"),
     key("workers", "number of CPUs", "threads that serve requests"),
     key("limits.connections", "4096", "connections at a time; when all are taken, idle ones make room"),
+    key("limits.body", "64KiB", "the largest body of a request"),
     key("limits.head_time", "10s", "how long the head of a request may take to come"),
     reloading("limits.request_time", "20s", "how long a request may take, body and all"),
     key("limits.idle_time", "75s", "how long a connection is kept after an answer"),

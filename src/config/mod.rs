@@ -19,6 +19,7 @@ use m2mint_keys::key_ring::Policy;
 use zeroize::Zeroizing;
 
 use crate::limits::{self, source::TrustedProxy};
+use crate::model::Host;
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::Rules;
 
@@ -85,6 +86,8 @@ pub struct Config {
     pub base_path: String,
     /// Admin keys; without any, the stored one counts.
     pub api_keys: Vec<SecretText>,
+    /// Names under which the admin API is called.
+    pub admin_hosts: Vec<Host>,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
     /// Log directives.
@@ -118,6 +121,8 @@ pub struct Config {
 pub struct ConnectionLimits {
     /// How many at a time.
     pub most: usize,
+    /// Bytes that the body of a request may have.
+    pub largest_body: usize,
     /// How long the head of a request may take to come.
     pub head_time: Duration,
     /// How long a request may take, body and all.

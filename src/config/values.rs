@@ -11,7 +11,7 @@ use std::time::Duration;
 use m2mint_keys::key_ring::{Policy, PolicyError};
 use m2mint_keys::seal::MasterKey;
 use tracing_subscriber::EnvFilter;
-use url::{Host, Url};
+use url::Url;
 
 use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
@@ -19,9 +19,9 @@ use crate::config::{
     Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources,
 };
 use crate::limits::{self, source::TrustedProxy};
-use crate::model::Span;
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::{Rule, Rules};
+use crate::model::{Host, Span};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
 const MOST_WORKERS: usize = 256;
@@ -35,6 +35,9 @@ const LARGEST_SKEW: Duration = Duration::from_secs(3600);
 /// Each takes two file descriptors and some 16 KiB.
 const MOST_CONNECTIONS: usize = 100_000;
 const FEWEST_CONNECTIONS: usize = 16;
+const KIB: usize = 1024;
+const SMALLEST_BODY: usize = 16 * KIB;
+const LARGEST_BODY: usize = 1024 * KIB;
 const MOST_GUESSES: u32 = 1000;
 const FEWEST_A_DAY: u32 = 50;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -58,6 +61,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let issuer = reader.issuer(&listen, insecure, &base_path);
     let credentials = sources.directory("CREDENTIALS_DIRECTORY");
     let api_keys = reader.api_keys(credentials.as_deref());
+    let admin_hosts = reader.listed("admin.hosts", Vec::new(), &[';', ','], Host::parse);
     let master_key = reader.master_key(credentials.as_deref(), &database);
     let log = reader.value("log", "info".to_owned(), parse_log, String::clone);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -69,6 +73,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
             parse_within(FEWEST_CONNECTIONS..=MOST_CONNECTIONS),
             usize::to_string,
         ),
+        largest_body: reader.value("limits.body", 64 * KIB, parse_size, show_size),
         head_time: reader.span("limits.head_time", Duration::from_secs(10)),
         request_time: reader.span("limits.request_time", Duration::from_secs(20)),
         // Longer than proxies keep theirs, so that it is they who close.
@@ -115,6 +120,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         issuer,
         base_path,
         api_keys,
+        admin_hosts,
         master_key,
         log,
         workers,
@@ -407,6 +413,21 @@ fn parse_guesses_a_day(text: &str) -> Result<u32, String> {
     })
 }
 
+fn parse_size(text: &str) -> Result<usize, String> {
+    let units = [("KiB", KIB), ("MiB", KIB * KIB)];
+    let size = units.into_iter().find_map(|(unit, factor)| {
+        text.strip_suffix(unit)?.trim_end().parse::<usize>().ok()?.checked_mul(factor)
+    });
+    let size = size.filter(|size| (SMALLEST_BODY..=LARGEST_BODY).contains(size));
+    size.ok_or_else(|| {
+        format!("write a size between {} and {}", show_size(&SMALLEST_BODY), show_size(&LARGEST_BODY))
+    })
+}
+
+fn show_size(bytes: &usize) -> String {
+    format!("{}KiB", bytes / KIB)
+}
+
 fn parse_listen(text: &str) -> Result<Listen, String> {
     if text == "systemd" {
         return Ok(Listen::Systemd);
@@ -459,7 +480,7 @@ fn parse_issuer(text: &str) -> Result<String, String> {
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none();
-    let hosted = matches!(url.host(), Some(Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_)));
+    let hosted = url.host().is_some();
     if !matches!(url.scheme(), "http" | "https") || !hosted || !plain {
         return Err("it must be an https URL without user, query and fragment".into());
     }

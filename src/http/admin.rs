@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use crate::directory::admin_keys::NotAccepted;
 use crate::http::State;
 use crate::http::error::AdminError;
-use crate::http::exchange;
+use crate::http::{exchange, guards};
 use crate::limits::Door;
 use crate::model::Role;
 use crate::model::audit::Origin;
@@ -73,5 +73,6 @@ fn admin(request: &HttpRequest) -> Result<Admin, AdminError> {
     if !holder.roles.allow(needed) {
         return Err(AdminError::MissingRole { holder: holder.name, needed });
     }
+    guards::demand_json(request)?;
     Ok(Admin { origin: exchange::origin(request, state, holder.name) })
 }

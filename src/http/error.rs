@@ -12,7 +12,7 @@ use crate::audit::refusals::Door;
 use crate::directory::admin_keys::NotAccepted;
 use crate::issuer::Refusal;
 use crate::limits::Wait;
-use crate::model::Role;
+use crate::model::{Host, Role};
 use crate::store::StoreError;
 
 /// Seconds after which to try again when the server is in trouble.
@@ -20,6 +20,8 @@ const RETRY_SECONDS: u64 = 1;
 
 /// What is said, and noted, of a secret that was not tried.
 const TOO_MANY_GUESSES: &str = "too many wrong secrets; try again later";
+
+const TOO_LARGE: &str = "the request is larger than this server reads (limits.body)";
 
 const DATABASE_TROUBLE: &str = "the server cannot use its database right now; try again shortly";
 
@@ -191,7 +193,7 @@ impl PublicError {
     /// The body is larger than the server reads.
     #[must_use]
     pub fn too_large() -> Self {
-        let error = OAuthError::invalid_request("the request is larger than 64 KiB");
+        let error = OAuthError::invalid_request(TOO_LARGE);
         Self { error, status: Some(StatusCode::PAYLOAD_TOO_LARGE), challenge: false }
     }
 
@@ -260,6 +262,20 @@ pub enum AdminError {
         /// What the call takes.
         needed: Role,
     },
+    /// The request does not say, or not once, whom it is meant for.
+    #[error("the admin API takes requests with one well-formed Host header only")]
+    NoHost,
+    /// The request is meant for somebody else, or for a name that nobody has told the server.
+    #[error(
+        "the admin API is not known as {0}. If that is one of its names, add it to admin.hosts in the configuration"
+    )]
+    WrongHost(Host),
+    /// A web page sends the request.
+    #[error("the admin API takes no requests from web pages of other sites (Origin, Sec-Fetch-Site)")]
+    CrossSite,
+    /// The body is something else than JSON.
+    #[error("the body has to be JSON: send it with content-type: application/json")]
+    NotJson,
     /// Too many wrong admin keys came from there.
     #[error("Too many invalid API keys; try again later")]
     GuessedTooOften(Wait),
@@ -267,7 +283,7 @@ pub enum AdminError {
     #[error("{0}")]
     BadInput(String),
     /// The body is larger than the server reads.
-    #[error("the request is larger than 64 KiB")]
+    #[error("{TOO_LARGE}")]
     TooLarge,
     /// There is no such client.
     #[error("there is no such client")]
@@ -314,6 +330,9 @@ impl AdminError {
                 let reason = format!("the call takes the role {needed}");
                 Some(NotLetIn { actor: Some(holder), ..NotLetIn::at(Door::Role, reason) })
             }
+            Self::NoHost | Self::WrongHost(_) | Self::CrossSite => {
+                Some(NotLetIn::at(Door::Admin, self.to_string()))
+            }
             Self::GuessedTooOften(_) => Some(NotLetIn::at(Door::Admin, "too many wrong admin keys")),
             Self::OAuth(error) => error.not_let_in(),
             _ => None,
@@ -350,7 +369,9 @@ impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::InvalidApiKey(_) => StatusCode::UNAUTHORIZED,
-            Self::MissingRole { .. } => StatusCode::FORBIDDEN,
+            Self::MissingRole { .. } | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::NoHost | Self::WrongHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::GuessedTooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BadInput(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

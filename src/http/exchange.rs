@@ -104,7 +104,7 @@ pub async fn surround(
         Ok(response) => response?,
         Err(_) => {
             busy.as_ref().inspect(|busy| busy.stop_reading());
-            return Err(InternalError::from_response("too slow", too_slow()).into());
+            return Err(InternalError::from_response("too slow", too_slow(id)).into());
         }
     };
     note_refusal(&response);
@@ -120,9 +120,13 @@ pub async fn surround(
 }
 
 /// What is told to somebody whose body does not come. Nothing more is read from the connection.
-fn too_slow() -> HttpResponse {
+fn too_slow(id: HeaderValue) -> HttpResponse {
     let told = json!({"error": "invalid_request", "error_description": "the request took too long to come"});
-    HttpResponse::RequestTimeout().insert_header((CACHE_CONTROL, "no-store")).force_close().json(told)
+    HttpResponse::RequestTimeout()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((X_REQUEST_ID, id))
+        .force_close()
+        .json(told)
 }
 
 /// Where a request comes from: the other end of the connection, or whoever a trusted proxy says it passes on.

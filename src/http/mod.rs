@@ -11,6 +11,7 @@
 //! | [`core_token`] | the SuperTokens core's token calls |
 //! | [`core`] | `/hello`, `/apiversion` |
 //! | [`admin`] | who may administer |
+//! | [`guards`] | what keeps web pages away from the admin API |
 //! | [`parameters`] | named parameters, from a form or from JSON |
 //! | [`request`] | bodies, HTTP Basic, the admin API's JSON |
 //! | [`error`] | every error that leaves the server |
@@ -26,6 +27,7 @@ pub mod discovery;
 pub mod error;
 pub mod exchange;
 pub mod forward_auth;
+pub mod guards;
 pub mod introspect;
 pub mod jwks;
 pub mod parameters;
@@ -36,7 +38,8 @@ pub mod token;
 use std::sync::Arc;
 
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::web::{self, ServiceConfig};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, ResponseError as _};
 use arc_swap::ArcSwap;
 
@@ -47,6 +50,7 @@ use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
 use crate::limits::{Limiter, source::TrustedProxy};
+use crate::model::Host;
 use crate::model::rule::Rules;
 use crate::rotation::keeper::Keeper;
 use crate::store::{Store, StoreError};
@@ -69,6 +73,8 @@ pub struct State {
     pub limiter: Limiter,
     /// Who says where a request comes from.
     pub trusted_proxies: ArcSwap<Vec<TrustedProxy>>,
+    /// The names that the admin API has, besides those of the address at which it listens.
+    pub admin_hosts: ArcSwap<Vec<Host>>,
     /// RFC 8414 metadata, ready to send.
     pub metadata: Metadata,
     /// Path of the public API: `/auth`, or nothing.
@@ -117,9 +123,9 @@ fn stopping() -> StoreError {
     StoreError::Corrupt("the server is stopping".into())
 }
 
-/// Every route.
-pub fn routes(config: &mut ServiceConfig, base_path: &str) {
-    config.app_data(request::body_limit());
+/// Every route. No body is larger than `largest_body` bytes.
+pub fn routes(config: &mut ServiceConfig, base_path: &str, largest_body: usize) {
+    config.app_data(PayloadConfig::new(largest_body));
     let public = |path: &str| format!("{base_path}{path}");
     config
         .service(only_post(&public("/oauth/token")).route(web::post().to(token::post)))
@@ -131,28 +137,33 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str) {
     for path in discovery::paths(base_path) {
         config.service(readable(&path, discovery::get));
     }
-    let admin = |path: &str| web::resource(format!("/recipe{path}"));
     config
         .service(readable("/hello", core::hello))
         .service(readable("/apiversion", core::api_version))
-        .service(admin("/jwt/jwks").route(web::get().to(jwks::get_with_status)))
+        .service(web::scope("/recipe").wrap(from_fn(guards::keep_web_pages_out)).configure(admin_routes));
+}
+
+/// The admin API, below its path.
+fn admin_routes(config: &mut ServiceConfig) {
+    config
+        .service(web::resource("/jwt/jwks").route(web::get().to(jwks::get_with_status)))
         .service(
-            admin("/oauth/clients")
+            web::resource("/oauth/clients")
                 .route(web::post().to(clients::create))
                 .route(web::get().to(clients::get))
                 .route(web::put().to(clients::update)),
         )
-        .service(admin("/oauth/clients/list").route(web::get().to(clients::list)))
-        .service(admin("/oauth/clients/remove").route(web::post().to(clients::remove)))
+        .service(web::resource("/oauth/clients/list").route(web::get().to(clients::list)))
+        .service(web::resource("/oauth/clients/remove").route(web::post().to(clients::remove)))
         .service(
-            admin("/oauth/audiences")
+            web::resource("/oauth/audiences")
                 .route(web::get().to(audiences::list))
                 .route(web::put().to(audiences::set)),
         )
-        .service(admin("/oauth/token").route(web::post().to(core_token::issue)))
-        .service(admin("/oauth/introspect").route(web::post().to(core_token::introspect)))
-        .service(admin("/oauth/token/revoke").route(web::post().to(core_token::revoke)))
-        .service(admin("/oauth/tokens/revoke").route(web::post().to(core_token::revoke_all)));
+        .service(web::resource("/oauth/token").route(web::post().to(core_token::issue)))
+        .service(web::resource("/oauth/introspect").route(web::post().to(core_token::introspect)))
+        .service(web::resource("/oauth/token/revoke").route(web::post().to(core_token::revoke)))
+        .service(web::resource("/oauth/tokens/revoke").route(web::post().to(core_token::revoke_all)));
 }
 
 fn only_post(path: &str) -> Resource {

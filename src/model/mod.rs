@@ -8,6 +8,7 @@
 //! | [`grants`] | what a client may ask for |
 //! | [`secret`] | client secrets and admin keys |
 //! | [`client`] | the client, as administrators see it |
+//! | [`host`] | hosts as requests and web pages name them |
 //! | [`network`] | IP networks |
 //! | [`restrictions`] | from where, when and how often a client gets tokens |
 //! | [`role`] | what the holder of an admin key may do |
@@ -18,6 +19,7 @@ pub mod audience;
 pub mod audit;
 pub mod client;
 pub mod grants;
+pub mod host;
 pub mod names;
 pub mod network;
 pub mod restrictions;
@@ -28,6 +30,7 @@ pub mod span;
 
 pub use client::{Client, Settings};
 pub use grants::Grants;
+pub use host::Host;
 pub use names::{AdminKeyName, Audience, ClientId, InvalidName, Scope, ScopePattern};
 pub use network::Network;
 pub use restrictions::Restrictions;

@@ -7,6 +7,7 @@
 mod support;
 
 mod admin_api;
+mod admin_guards;
 mod admin_keys;
 mod algorithms;
 mod audit;
