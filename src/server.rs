@@ -75,6 +75,7 @@ impl Server {
             issuer: issuer.map_err(StartError::from)?,
             clock,
             metadata,
+            addresses: guards::addresses(&listeners),
             admin_hosts,
             base_path: config.base_path.clone(),
         });

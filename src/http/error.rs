@@ -254,12 +254,14 @@ pub enum AdminError {
     InvalidApiKey(NotAccepted),
     /// A good admin key, for something else.
     #[error(
-        "this admin key may not make this call: that takes the role {needed} (m2mint admin-keys add NAME --role {needed})"
+        "this admin key may not do that: {call} takes the role {needed} (m2mint admin-keys add NAME --role {needed})"
     )]
     MissingRole {
         /// The key by its name.
         holder: String,
-        /// What the call takes.
+        /// The call.
+        call: String,
+        /// What it takes.
         needed: Role,
     },
     /// The request does not say, or not once, whom it is meant for.
@@ -326,8 +328,8 @@ impl AdminError {
     pub fn not_let_in(&self) -> Option<NotLetIn<'_>> {
         match self {
             Self::InvalidApiKey(why) => Some(NotLetIn::at(Door::Admin, why.to_string())),
-            Self::MissingRole { holder, needed } => {
-                let reason = format!("the call takes the role {needed}");
+            Self::MissingRole { holder, call, needed } => {
+                let reason = format!("{call} takes the role {needed}");
                 Some(NotLetIn { actor: Some(holder), ..NotLetIn::at(Door::Role, reason) })
             }
             Self::NoHost | Self::WrongHost(_) | Self::CrossSite => {

@@ -17,11 +17,22 @@ use crate::config::Config;
 use crate::http::State;
 use crate::http::error::AdminError;
 use crate::http::request::content_type;
+use crate::listeners::{Listener, Listeners};
 use crate::model::Host;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The names that the admin API has besides those of the address at which it listens.
+/// The addresses at which the server listens. They stay as they are.
+#[must_use]
+pub fn addresses(listeners: &Listeners) -> Vec<SocketAddr> {
+    let address = |listener: &Listener| match listener {
+        Listener::Tcp(socket) => socket.local_addr().ok(),
+        Listener::Unix(_) => None,
+    };
+    listeners.sockets.iter().filter_map(address).collect()
+}
+
+/// The names that the admin API has besides those of its addresses.
 #[must_use]
 pub fn hosts(config: &Config, issuer: &str) -> Vec<Host> {
     Host::of_url(issuer).into_iter().chain(config.admin_hosts.iter().cloned()).collect()
@@ -46,8 +57,8 @@ fn check(request: &ServiceRequest) -> Result<(), AdminError> {
     // A Unix socket has no name that anybody could point elsewhere, and no browser reaches it.
     if let Some(state) = request.app_data::<Data<State>>().filter(|_| request.peer_addr().is_some()) {
         let host = host.clone().ok_or(AdminError::NoHost)?;
-        let local = request.app_config().local_addr();
-        if !is_here(&host, local) && !state.admin_hosts.load().iter().any(|known| known.covers(&host)) {
+        let is_address = state.addresses.iter().any(|address| is_here(&host, *address));
+        if !is_address && !state.admin_hosts.load().iter().any(|known| known.covers(&host)) {
             return Err(AdminError::WrongHost(host));
         }
     }

@@ -35,6 +35,7 @@ pub mod request;
 pub mod revoke;
 pub mod token;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::http::header::{ALLOW, HeaderValue};
@@ -73,7 +74,9 @@ pub struct State {
     pub limiter: Limiter,
     /// Who says where a request comes from.
     pub trusted_proxies: ArcSwap<Vec<TrustedProxy>>,
-    /// The names that the admin API has, besides those of the address at which it listens.
+    /// Where the server listens.
+    pub addresses: Vec<SocketAddr>,
+    /// The names that the admin API has besides those.
     pub admin_hosts: ArcSwap<Vec<Host>>,
     /// RFC 8414 metadata, ready to send.
     pub metadata: Metadata,

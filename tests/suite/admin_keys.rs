@@ -95,7 +95,7 @@ fn a_refused_role_changes_nothing_and_is_in_the_audit_log_by_the_name_of_the_key
     let refused = refusals(&server.database()).remove(0);
     assert_eq!(refused["action"], "authorization.refuse", "{refused}");
     assert_eq!(refused["actor"], "admin_key dashboard", "{refused}");
-    assert_eq!(refused["reason"], "the call takes the role clients", "{refused}");
+    assert_eq!(refused["reason"], "POST /recipe/oauth/clients/remove takes the role clients", "{refused}");
     assert_eq!(refused["request"], answer.header("x-request-id").unwrap(), "{refused}");
 }
 
