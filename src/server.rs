@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
@@ -24,6 +24,7 @@ use crate::issuer::{self, Issuer};
 use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
 use crate::rotation::keeper::{Keeper, Running};
+use crate::serving::Serving;
 use crate::startup::{self, Open, StartError};
 
 /// How long a stopping server waits for requests that are under way.
@@ -82,30 +83,31 @@ impl Server {
         let exchanges = Data::new(Exchanges::new(config.connections.request_time).map_err(StartError::from)?);
         let beats = Arc::new(Beats::default());
         let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
-        let mut server = HttpServer::new(move || {
+        let app = move |side| {
             app_beats.join();
             let exchanges = app_exchanges.clone();
             let base_path = app_state.base_path.clone();
             App::new()
                 .app_data(app_state.clone())
                 .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
-                .configure(|config| http::routes(config, &base_path))
+                .configure(|config| http::routes(config, &base_path, side))
                 .default_service(web::to(|| async {
                     HttpResponse::NotFound().body("there is nothing here\n")
                 }))
-        })
-        .workers(config.workers)
-        .worker_max_blocking_threads(BLOCKING_THREADS)
-        .max_connections(connections.of_each(config.workers))
-        .client_request_timeout(config.connections.head_time)
-        .keep_alive(config.connections.idle_time)
-        .on_connect(move |connection, data| connections.welcome(connection, data))
-        .disable_signals();
-        for socket in listeners.try_clone()? {
-            server = match socket {
-                Listener::Tcp(socket) => server.listen(socket)?,
-                Listener::Unix(socket) => server.listen_uds(socket)?,
-            };
+        };
+        let mut server = actix_server::Server::build()
+            .workers(config.workers)
+            .worker_max_blocking_threads(BLOCKING_THREADS)
+            .max_concurrent_connections(connections.of_each(config.workers))
+            .disable_signals();
+        let serving = Serving {
+            connections,
+            tls: listeners.tls.clone(),
+            head_time: config.connections.head_time,
+            idle_time: config.connections.idle_time,
+        };
+        for listener in listeners.try_clone()? {
+            server = serving.clone().listen(server, listener, app.clone())?;
         }
         let server = server.run();
         let handle = server.handle();
@@ -157,6 +159,16 @@ impl Server {
         Ok(())
     }
 
+    /// Takes certificate and key anew.
+    pub fn reload_certificate(&self) {
+        self.listeners.tls.iter().for_each(|tls| tls.reload());
+    }
+
+    /// Takes certificate and key anew if their files have changed.
+    pub fn look_for_certificate(&self) {
+        self.listeners.tls.iter().for_each(|tls| tls.look());
+    }
+
     /// Finishes what is under way and stops, within 5 seconds. The log of the file is folded into it.
     pub async fn stop(self) {
         self.exchanges.stop();
@@ -166,9 +178,7 @@ impl Server {
         let mut begun = self.exchanges.count().1;
         let mut turned_away = Vec::new();
         while Instant::now() < given_up {
-            if !self.listeners.inherited {
-                turned_away.extend(self.listeners.sockets.iter().flat_map(Listener::turn_away));
-            }
+            turned_away.extend(self.listeners.turn_away());
             let (under_way, now_begun) = self.exchanges.count();
             if under_way > 0 || now_begun != begun {
                 (begun, quiet_since) = (now_begun, Instant::now());
@@ -181,9 +191,7 @@ impl Server {
         if !matches!(self.ended.await, Ok(Ok(()))) {
             tracing::error!("the HTTP server did not end as it should");
         }
-        if !self.listeners.inherited {
-            turned_away.extend(self.listeners.sockets.iter().flat_map(Listener::turn_away));
-        }
+        turned_away.extend(self.listeners.turn_away());
         self.listeners.clean_up();
         let keeper = self.keeper;
         // Ends when the last write is on the disk.

@@ -28,11 +28,31 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 27] = [
+pub const KEYS: [Key; 31] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
+    key(
+        "admin.listen",
+        "as listen",
+        "address and port or unix:PATH of the admin API, which is nowhere else then",
+    ),
+    key(
+        "tls.certificate",
+        "none",
+        "PEM file with the certificate and its chain; $CREDENTIALS_DIRECTORY/tls_certificate",
+    ),
+    key("tls.private_key", "none", "PEM file with its private key; $CREDENTIALS_DIRECTORY/tls_private_key"),
+    key(
+        "admin.client_ca",
+        "none",
+        "PEM file: clients of admin.listen must show a certificate that one of these signed",
+    ),
     key("database", "m2mint.db", "the single file; $STATE_DIRECTORY/m2mint.db under systemd"),
     key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
-    key("insecure", "false", "allow an issuer without https although listen is not loopback"),
+    key(
+        "insecure",
+        "false",
+        "allow plain HTTP, and an issuer without https, although listen is not loopback",
+    ),
     key("base_path", "/auth", "path of the public API"),
     secret(
         "api_key",

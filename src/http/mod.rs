@@ -48,6 +48,7 @@ use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
 use crate::limits::{Limiter, source::TrustedProxy};
+use crate::listeners::Side;
 use crate::model::rule::Rules;
 use crate::rotation::keeper::Keeper;
 use crate::store::{Store, StoreError};
@@ -120,23 +121,36 @@ fn stopping() -> StoreError {
     StoreError::Corrupt("the server is stopping".into())
 }
 
-/// Every route.
-pub fn routes(config: &mut ServiceConfig, base_path: &str) {
+/// The routes of a listener. The key set and `/hello` are on all of them: a backend that administers needs the keys too.
+pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side) {
     config.app_data(request::body_limit());
+    config
+        .service(readable(&format!("{base_path}/jwt/jwks.json"), jwks::get))
+        .service(readable("/.well-known/jwks.json", jwks::get))
+        .service(readable("/hello", core::hello));
+    if side != Side::Admin {
+        public_routes(config, base_path);
+    }
+    if side != Side::Public {
+        admin_routes(config);
+    }
+}
+
+fn public_routes(config: &mut ServiceConfig, base_path: &str) {
     let public = |path: &str| format!("{base_path}{path}");
     config
         .service(only_post(&public("/oauth/token")).route(web::post().to(token::post)))
         .service(only_post(&public("/oauth/introspect")).route(web::post().to(introspect::post)))
         .service(only_post(&public("/oauth/revoke")).route(web::post().to(revoke::post)))
-        .service(web::resource(public("/verify")).default_service(web::to(forward_auth::check)))
-        .service(readable(&public("/jwt/jwks.json"), jwks::get))
-        .service(readable("/.well-known/jwks.json", jwks::get));
+        .service(web::resource(public("/verify")).default_service(web::to(forward_auth::check)));
     for path in discovery::paths(base_path) {
         config.service(readable(&path, discovery::get));
     }
+}
+
+fn admin_routes(config: &mut ServiceConfig) {
     let admin = |path: &str| web::resource(format!("/recipe{path}"));
     config
-        .service(readable("/hello", core::hello))
         .service(readable("/apiversion", core::api_version))
         .service(admin("/jwt/jwks").route(web::get().to(jwks::get_with_status)))
         .service(
