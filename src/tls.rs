@@ -210,7 +210,8 @@ fn stamps(files: &TlsFiles) -> Vec<Option<Stamp>> {
 }
 
 /// The cryptography of this build.
-fn provider() -> CryptoProvider {
+#[must_use]
+pub fn provider() -> CryptoProvider {
     #[cfg(feature = "aws-lc-rs")]
     return rustls::crypto::aws_lc_rs::default_provider();
     #[cfg(not(feature = "aws-lc-rs"))]

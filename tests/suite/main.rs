@@ -30,6 +30,7 @@ mod rotation;
 mod secrets_nowhere;
 mod start;
 mod systemd;
+mod tls;
 mod token_dialects;
 mod token_errors;
 mod verifier_pack;
