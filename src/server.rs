@@ -2,6 +2,7 @@
 //!
 //! [`Server::start`] is the seam that tests drive: they hand in their own clock and sockets.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use actix_web::web::Data;
 use actix_web::{App, HttpResponse, web};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -43,6 +45,7 @@ pub struct Server {
     state: Data<State>,
     exchanges: Data<Exchanges>,
     listeners: Listeners,
+    stop: watch::Sender<bool>,
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     keeper: Running,
@@ -100,11 +103,13 @@ impl Server {
             .worker_max_blocking_threads(BLOCKING_THREADS)
             .max_concurrent_connections(connections.of_each(config.workers))
             .disable_signals();
+        let (stop, told_to_stop) = watch::channel(false);
         let serving = Serving {
             connections,
             tls: listeners.tls.clone(),
             head_time: config.connections.head_time,
             idle_time: config.connections.idle_time,
+            stopping: told_to_stop,
         };
         for listener in listeners.try_clone()? {
             server = serving.clone().listen(server, listener, app.clone())?;
@@ -113,7 +118,7 @@ impl Server {
         let handle = server.handle();
         let ended = tokio::spawn(server);
         let keeper = open.keeper.start()?;
-        Ok(Self { state, exchanges, listeners, handle, ended, keeper, beats })
+        Ok(Self { state, exchanges, listeners, stop, handle, ended, keeper, beats })
     }
 
     /// What handlers can reach.
@@ -172,6 +177,7 @@ impl Server {
     /// Finishes what is under way and stops, within 5 seconds. The log of the file is folded into it.
     pub async fn stop(self) {
         self.exchanges.stop();
+        self.stop.send_replace(true);
         self.handle.pause().await;
         let given_up = Instant::now() + PATIENCE;
         let mut quiet_since = Instant::now();
@@ -235,8 +241,12 @@ fn issuer_settings(config: &Config, listeners: &Listeners) -> issuer::Settings {
 struct Beats(Mutex<Vec<Arc<AtomicU64>>>);
 
 impl Beats {
-    /// Makes the worker on whose thread this runs show it from now on.
+    /// Makes the worker on whose thread this runs show it from now on. A worker makes several apps.
     fn join(&self) {
+        thread_local!(static JOINED: Cell<bool> = const { Cell::new(false) });
+        if JOINED.replace(true) {
+            return;
+        }
         let beat = Arc::new(AtomicU64::new(since_start()));
         self.0.lock().push(Arc::clone(&beat));
         actix_web::rt::spawn(async move {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,17 +15,19 @@ use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request, Response};
 use actix_server::ServerBuilder;
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config,
 };
 use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::{TcpStream, UnixStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::connections::{Connections, Seat};
+use crate::http2::{self, Times};
 use crate::listeners::{Listener, Side, Socket};
 use crate::tls::Tls;
 
@@ -42,6 +45,8 @@ pub struct Serving {
     pub head_time: Duration,
     /// How long a connection is kept after an answer.
     pub idle_time: Duration,
+    /// Says when the server is stopping.
+    pub stopping: watch::Receiver<bool>,
 }
 
 impl Serving {
@@ -71,23 +76,26 @@ impl Serving {
         let serving = Self { tls: self.tls.clone().filter(|_| tls), ..self };
         match socket {
             Socket::Tcp(socket) => server.listen(name, socket, move || {
-                let http = serving.http(app(side));
+                let http = serving.http(&app, side);
                 let serving = serving.clone();
                 fn_service(move |stream| serving.clone().meet(stream, side)).and_then(http)
             }),
             Socket::Unix(socket) => server.listen_uds(name, socket, move || {
-                let http = serving.http(app(side));
+                let http = serving.http(&app, side);
                 let serving = serving.clone();
                 fn_service(move |stream| std::future::ready(serving.meet_local(stream))).and_then(http)
             }),
         }
     }
 
-    fn http<I, S, B>(
+    fn http<F, I, S, B>(
         &self,
-        app: I,
-    ) -> impl ServiceFactory<Met, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<I, S, B>
+        app: &F,
+        side: Side,
+    ) -> impl ServiceFactory<Met, Config = (), Response = (), Error = DispatchError, InitError = ()>
+    + use<F, I, S, B>
     where
+        F: Fn(Side) -> I,
         I: IntoServiceFactory<S, Request>,
         S: ServiceFactory<Request, Config = AppConfig> + 'static,
         S::Error: Into<actix_web::Error> + 'static,
@@ -97,15 +105,40 @@ impl Serving {
         <S::Service as Service<Request>>::Future: 'static,
         B: MessageBody + 'static,
     {
-        let app = app.into_factory().map_err(|error| error.into().error_response());
-        HttpService::build()
+        let app = || {
+            let app = app(side).into_factory().map_err(|error| error.into().error_response());
+            map_config(app, |()| AppConfig::default())
+        };
+        let http1 = HttpService::build()
             .client_request_timeout(self.head_time)
             .client_disconnect_timeout(GOODBYE)
             .keep_alive(self.idle_time)
             .on_connect_ext(|connection: &Connection, data| {
                 data.insert(Arc::clone(&connection.seat));
             })
-            .finish(map_config(app, |()| AppConfig::default()))
+            .finish(app());
+        let (http1, http2) = (Rc::new(http1), Rc::new(app()));
+        let times = Times { head: self.head_time, idle: self.idle_time };
+        let stopping = self.stopping.clone();
+        fn_factory(move || {
+            let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
+            async move {
+                let http1 = http1.new_service(()).await?;
+                let http2 =
+                    http2.new_service(()).await.map_err(|error| tracing::error!(?error, "no HTTP/2"))?;
+                let (http1, http2) = (Rc::new(http1), Rc::new(http2));
+                Ok(fn_service(move |(connection, protocol, peer): Met| {
+                    let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
+                    async move {
+                        if protocol != Protocol::Http2 {
+                            return http1.call((connection, protocol, peer)).await;
+                        }
+                        let seat = Arc::clone(&connection.seat);
+                        http2::serve(connection, peer, seat, http2, times, stopping).await
+                    }
+                }))
+            }
+        })
     }
 
     async fn meet(self, stream: TcpStream, side: Side) -> Result<Met, DispatchError> {

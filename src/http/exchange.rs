@@ -12,7 +12,7 @@ use actix_web::http::Version;
 use actix_web::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use m2mint_keys::crypto::{self, CryptoError};
 use m2mint_keys::time::millis;
 use serde_json::json;
@@ -100,7 +100,8 @@ pub async fn surround(
     // Where handlers find it: in place of one that cannot be logged.
     request.headers_mut().insert(X_REQUEST_ID, id.clone());
     // While it lives, the connection is not idle.
-    let busy = request.conn_data::<Arc<Seat>>().map(|seat| seat.busy());
+    let seat = request.extensions().get::<Arc<Seat>>().cloned();
+    let busy = request.conn_data::<Arc<Seat>>().or(seat.as_ref()).map(|seat| seat.busy());
     let is_multiplexed = request.version() >= Version::HTTP_2;
     let longest = Duration::from_millis(exchanges.longest.load(Ordering::Relaxed));
     let mut response = match tokio::time::timeout(longest, next.call(request)).await {

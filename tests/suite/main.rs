@@ -19,6 +19,7 @@ mod erasure;
 mod foreign;
 mod forward_auth;
 mod guessing;
+mod http2;
 mod introspection;
 mod limits;
 mod live_rotation;

@@ -180,16 +180,21 @@ impl TlsServer {
     }
 }
 
+/// What a client that trusts `authority` begins with.
+pub fn client_config(authority: &Authority) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate.clone()).unwrap();
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
+    config.unwrap().with_root_certificates(roots).with_no_client_auth()
+}
+
 /// A connection with TLS that is kept.
 pub struct Connection(StreamOwned<ClientConnection, TcpStream>);
 
 impl Connection {
     pub fn open(address: &str, authority: &Authority) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.certificate.clone()).unwrap();
-        let config =
-            ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
-        let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let config = client_config(authority);
         let name = ServerName::try_from("localhost").unwrap();
         let client = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut stream = StreamOwned::new(client, plain(address));
