@@ -1,25 +1,28 @@
 //! HTTP/2 with bounds: actix-http's own dispatcher takes any number of requests at once on a connection, each with a head
 //! of up to 16 MiB, and does not say goodbye.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
-use actix_http::error::DispatchError;
-use actix_http::{HttpMessage as _, Payload, Request, Response};
+use actix_http::error::{DispatchError, PayloadError};
+use actix_http::{BoxedPayloadStream, HttpMessage as _, Payload, Request, Response};
 use actix_service::Service;
 use actix_web::http::Method;
 use actix_web::http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use bytes::Bytes;
+use futures_core::Stream;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
-use std::future::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -37,6 +40,8 @@ const STREAM_WINDOW: u32 = MAX_BODY as u32;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 /// The most that is put into a frame, in bytes.
 const CHUNK: usize = 16 * 1024;
+/// What is read of a body that nobody wants, in bytes.
+const MOST_PASSED_OVER: usize = 1024 * 1024;
 /// How long a client may take to go after it was told to.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -129,20 +134,59 @@ async fn answer<S, B>(
     B: MessageBody + 'static,
 {
     let is_head = request.method() == Method::HEAD;
-    let request = taken_over(request, peer, seat);
+    let (parts, body) = request.into_parts();
+    let body = Body(Rc::new(RefCell::new(body)));
+    let request = taken_over(parts, body.clone(), peer, seat);
     let response = match app.call(request).await {
         Ok(response) => response.into().map_into_boxed_body(),
         Err(error) => error.into(),
     };
     // Who takes no answer must not keep it here for ever.
     if timeout(patience, send(response, &mut respond, is_head)).await.is_err() {
-        respond.send_reset(Reason::CANCEL);
+        return respond.send_reset(Reason::CANCEL);
+    }
+    // A body of which the answer needed nothing would be refused with a reset, which takes the answer away from clients
+    // that are still sending.
+    let _ = timeout(GOODBYE, body.pass_over()).await;
+}
+
+/// The body of a request, which its stream outlives.
+#[derive(Clone)]
+struct Body(Rc<RefCell<RecvStream>>);
+
+impl Body {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
+        let mut stream = self.0.borrow_mut();
+        let piece = ready!(stream.poll_data(cx));
+        Poll::Ready(piece.map(|piece| {
+            let piece = piece?;
+            // What has been read makes room for more.
+            stream.flow_control().release_capacity(piece.len())?;
+            Ok(piece)
+        }))
+    }
+
+    /// Reads on, to the end or for so long.
+    async fn pass_over(&self) {
+        let mut left = MOST_PASSED_OVER;
+        while let Some(Ok(piece)) = poll_fn(|cx| self.poll(cx)).await {
+            let Some(less) = left.checked_sub(piece.len()) else { return };
+            left = less;
+        }
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(cx).map(|piece| piece.map(|piece| piece.map_err(PayloadError::from)))
     }
 }
 
 /// The same request, as the application takes it.
-fn taken_over(request: http::Request<RecvStream>, peer: Option<SocketAddr>, seat: Arc<Seat>) -> Request {
-    let (parts, body) = request.into_parts();
+fn taken_over(parts: http::request::Parts, body: Body, peer: Option<SocketAddr>, seat: Arc<Seat>) -> Request {
+    let body: BoxedPayloadStream = Box::pin(body);
     let mut request = Request::with_payload(Payload::from(body));
     // RFC 9113 §8.3.1: what Host is elsewhere stands in the URI.
     let host = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());

@@ -102,6 +102,18 @@ fn a_body_that_is_too_large_is_refused() {
 }
 
 #[test]
+fn an_answer_that_needs_no_body_arrives_before_the_body_does() {
+    let server = TlsServer::with(&[]);
+    let body = server.process.path("body");
+    std::fs::write(&body, vec![b'a'; 50_000]).unwrap();
+    let data = format!("@{}", body.display());
+    for (path, status) in [("/nothing", "404"), ("/recipe/oauth/clients", "401")] {
+        let (output, answer) = server.curl(&["--http2", "--data-binary", &data, "-w", "%{http_code}"], path);
+        assert!(answer.ends_with(status), "{output:?}");
+    }
+}
+
+#[test]
 fn head_has_the_length_of_the_body_that_it_leaves_out() {
     let server = TlsServer::with(&[]);
     let (_, head) = server.curl(&["--http2", "-I"], "/auth/jwt/jwks.json");
