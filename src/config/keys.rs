@@ -30,11 +30,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 /// Every key, in the order in which it is shown.
 pub const KEYS: [Key; 31] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
-    key(
-        "admin.listen",
-        "as listen",
-        "address and port or unix:PATH of the admin API, which is nowhere else then",
-    ),
+    key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
         "tls.certificate",
         "none",
@@ -69,7 +65,7 @@ pub const KEYS: [Key; 31] = [
     reloading("log", "info", "log level, or directives such as m2mint=debug"),
     key("workers", "number of CPUs", "threads that serve requests"),
     key("limits.connections", "4096", "connections at a time; when all are taken, idle ones make room"),
-    key("limits.head_time", "10s", "how long the head of a request may take to come"),
+    key("limits.head_time", "10s", "how long a TLS handshake may take, and then the head of a request"),
     reloading("limits.request_time", "20s", "how long a request may take, body and all"),
     key("limits.idle_time", "75s", "how long a connection is kept after an answer"),
     reloading("token.lifetime", "1h", "lifetime of a token whose client says nothing"),
