@@ -33,6 +33,8 @@ use crate::http::request::MAX_BODY;
 
 /// Requests at once on a connection; the others wait at the client's.
 const MOST_STREAMS: u32 = 64;
+/// Requests of a connection that are worked on, those included that were taken back.
+const MOST_UNDER_WAY: usize = 2 * MOST_STREAMS as usize;
 /// The largest head of a request, in bytes: more than reverse proxies let through.
 const LARGEST_HEAD: u32 = 64 * 1024;
 /// What a client may send before it is read, on a stream and on a connection, in bytes.
@@ -91,7 +93,12 @@ where
         let leave = tokio::select! {
             accepted = connection.accept() => match accepted {
                 Some(accepted) => {
-                    let (request, respond) = accepted?;
+                    let (request, mut respond) = accepted?;
+                    // Whoever takes back what it asked for has room for more, while the work on that is still going on.
+                    if streams.len() >= MOST_UNDER_WAY {
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                        continue;
+                    }
                     streams.spawn_local(answer(request, respond, peer, Arc::clone(&seat), Rc::clone(&app), times.idle));
                     false
                 }

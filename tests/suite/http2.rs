@@ -89,6 +89,33 @@ fn a_body_that_does_not_come_ends_its_own_request_only() {
 }
 
 #[test]
+fn requests_that_are_taken_back_at_once_keep_nobody_out() {
+    let server = TlsServer::with(&[]);
+    run(async {
+        let mut floods = Vec::new();
+        for _ in 0..8 {
+            floods.push(connect(&server).await);
+        }
+        for _ in 0..2_000 {
+            for flood in &mut floods {
+                if poll_fn(|cx| flood.requests.poll_ready(cx)).await.is_err() {
+                    continue;
+                }
+                if let Ok((_, mut body)) =
+                    flood.requests.send_request(request(Method::POST, "/auth/oauth/token"), false)
+                {
+                    body.send_reset(h2::Reason::CANCEL);
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(connect(&server).await.get("/hello").await.unwrap(), 200);
+    });
+    let kib = resident(&server.process);
+    assert!(kib < 64 * 1024, "{kib} KiB");
+}
+
+#[test]
 fn a_body_that_is_too_large_is_refused() {
     let server = TlsServer::with(&[]);
     let body = server.process.path("body");

@@ -331,6 +331,16 @@ fn a_handshake_that_does_not_come_ends() {
 }
 
 #[test]
+fn a_slow_body_comes_to_an_end_in_tls_too() {
+    let server = TlsServer::with(&[("M2MINT_LIMITS__REQUEST_TIME", "1s")]);
+    let said = server.s_client(
+        &[],
+        "POST /auth/oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+    );
+    assert!(said.contains("HTTP/1.1 408") && said.contains("took too long to come"), "{said}");
+}
+
+#[test]
 fn administrators_show_a_certificate_of_their_ca() {
     let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let path = directory.path().to_owned();
