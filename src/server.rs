@@ -2,6 +2,7 @@
 //!
 //! [`Server::start`] is the seam that tests drive: they hand in their own clock and sockets.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,6 +26,7 @@ use crate::issuer::{self, Issuer};
 use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
 use crate::rotation::keeper::{Keeper, Running};
+use crate::serving::Serving;
 use crate::startup::{self, Open, StartError};
 
 /// How long a stopping server waits for requests that are under way.
@@ -42,6 +45,7 @@ pub struct Server {
     state: Data<State>,
     exchanges: Data<Exchanges>,
     listeners: Listeners,
+    stop: watch::Sender<bool>,
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     keeper: Running,
@@ -84,36 +88,39 @@ impl Server {
         let beats = Arc::new(Beats::default());
         let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
         let largest_body = config.connections.largest_body;
-        let mut server = HttpServer::new(move || {
+        let app = move |side| {
             app_beats.join();
             let exchanges = app_exchanges.clone();
             let base_path = app_state.base_path.clone();
             App::new()
                 .app_data(app_state.clone())
                 .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
-                .configure(|config| http::routes(config, &base_path, largest_body))
+                .configure(|config| http::routes(config, &base_path, side, largest_body))
                 .default_service(web::to(|| async {
                     HttpResponse::NotFound().body("there is nothing here\n")
                 }))
-        })
-        .workers(config.workers)
-        .worker_max_blocking_threads(BLOCKING_THREADS)
-        .max_connections(connections.of_each(config.workers))
-        .client_request_timeout(config.connections.head_time)
-        .keep_alive(config.connections.idle_time)
-        .on_connect(move |connection, data| connections.welcome(connection, data))
-        .disable_signals();
-        for socket in listeners.try_clone()? {
-            server = match socket {
-                Listener::Tcp(socket) => server.listen(socket)?,
-                Listener::Unix(socket) => server.listen_uds(socket)?,
-            };
+        };
+        let mut server = actix_server::Server::build()
+            .workers(config.workers)
+            .worker_max_blocking_threads(BLOCKING_THREADS)
+            .max_concurrent_connections(connections.of_each(config.workers))
+            .disable_signals();
+        let (stop, told_to_stop) = watch::channel(false);
+        let serving = Serving {
+            connections,
+            tls: listeners.tls.clone(),
+            head_time: config.connections.head_time,
+            idle_time: config.connections.idle_time,
+            stopping: told_to_stop,
+        };
+        for listener in listeners.try_clone()? {
+            server = serving.clone().listen(server, listener, app.clone())?;
         }
         let server = server.run();
         let handle = server.handle();
         let ended = tokio::spawn(server);
         let keeper = open.keeper.start()?;
-        Ok(Self { state, exchanges, listeners, handle, ended, keeper, beats })
+        Ok(Self { state, exchanges, listeners, stop, handle, ended, keeper, beats })
     }
 
     /// What handlers can reach.
@@ -155,18 +162,27 @@ impl Server {
             .set_settings(issuer::Settings { issuer, ..issuer_settings(config, &self.listeners) });
     }
 
+    /// Takes certificate and key anew.
+    pub fn reload_certificate(&self) {
+        self.listeners.tls.iter().for_each(|tls| tls.reload());
+    }
+
+    /// Takes certificate and key anew if their files have changed.
+    pub fn look_for_certificate(&self) {
+        self.listeners.tls.iter().for_each(|tls| tls.look());
+    }
+
     /// Finishes what is under way and stops, within 5 seconds. The log of the file is folded into it.
     pub async fn stop(self) {
         self.exchanges.stop();
+        self.stop.send_replace(true);
         self.handle.pause().await;
         let given_up = Instant::now() + PATIENCE;
         let mut quiet_since = Instant::now();
         let mut begun = self.exchanges.count().1;
         let mut turned_away = Vec::new();
         while Instant::now() < given_up {
-            if !self.listeners.inherited {
-                turned_away.extend(self.listeners.sockets.iter().flat_map(Listener::turn_away));
-            }
+            turned_away.extend(self.listeners.turn_away());
             let (under_way, now_begun) = self.exchanges.count();
             if under_way > 0 || now_begun != begun {
                 (begun, quiet_since) = (now_begun, Instant::now());
@@ -179,9 +195,7 @@ impl Server {
         if !matches!(self.ended.await, Ok(Ok(()))) {
             tracing::error!("the HTTP server did not end as it should");
         }
-        if !self.listeners.inherited {
-            turned_away.extend(self.listeners.sockets.iter().flat_map(Listener::turn_away));
-        }
+        turned_away.extend(self.listeners.turn_away());
         self.listeners.clean_up();
         let keeper = self.keeper;
         // Ends when the last write is on the disk.
@@ -225,8 +239,12 @@ fn issuer_settings(config: &Config, listeners: &Listeners) -> issuer::Settings {
 struct Beats(Mutex<Vec<Arc<AtomicU64>>>);
 
 impl Beats {
-    /// Makes the worker on whose thread this runs show it from now on.
+    /// Makes the worker on whose thread this runs show it from now on. A worker makes several apps.
     fn join(&self) {
+        thread_local!(static JOINED: Cell<bool> = const { Cell::new(false) });
+        if JOINED.replace(true) {
+            return;
+        }
         let beat = Arc::new(AtomicU64::new(since_start()));
         self.0.lock().push(Arc::clone(&beat));
         actix_web::rt::spawn(async move {

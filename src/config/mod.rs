@@ -60,6 +60,19 @@ pub enum Listen {
     Systemd,
 }
 
+/// The files that TLS is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its chain.
+    pub certificate: PathBuf,
+    /// The private key of the certificate.
+    pub private_key: PathBuf,
+    /// Whether somebody else sees to it that nobody reads the private key: systemd, for its credentials.
+    pub guarded: bool,
+    /// Who signs the certificates of administrators.
+    pub client_ca: Option<PathBuf>,
+}
+
 /// Where the master key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MasterKeySource {
@@ -78,6 +91,12 @@ pub enum MasterKeySource {
 pub struct Config {
     /// Where the server listens.
     pub listen: Listen,
+    /// Where the admin API has sockets of its own; `None` leaves it on those of `listen`.
+    pub admin_listen: Option<Listen>,
+    /// Whether plain HTTP is served off loopback.
+    pub plain_http: bool,
+    /// Certificate and private key; without them, HTTP is plain.
+    pub tls: Option<TlsFiles>,
     /// The single file.
     pub database: PathBuf,
     /// `iss`; `None` derives it from the address that was bound.

@@ -16,7 +16,7 @@ use url::Url;
 use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
 use crate::config::{
-    Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources,
+    Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources, TlsFiles,
 };
 use crate::limits::{self, source::TrustedProxy};
 use crate::model::audience::AudienceAlgorithm;
@@ -45,12 +45,24 @@ const LONGEST_WAIT: Duration = HOUR;
 
 const SHORTEST_AUDIT: Duration = Duration::from_secs(86_400);
 
+/// Why plain HTTP is refused off loopback.
+pub const PLAIN: &str = "secrets and tokens would cross the network in the clear: set tls.certificate and tls.private_key, or, where a proxy \
+    in front does TLS, name its network in trusted_proxies; or accept that with insecure = true";
+/// Why the admin API is refused there.
+pub const PLAIN_ADMIN: &str = "the admin key would cross the network in the clear: set tls.certificate and tls.private_key, or listen on \
+    loopback or unix:PATH";
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Reads every value. Where one is wrong, its default stands in so that the others can be checked too.
 pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Option<Config>, Vec<Shown>) {
     let mut reader = Reader { layers, problems, shown: HashMap::new() };
     let listen = reader.value("listen", Listen::Tcp(DEFAULT_LISTEN), parse_listen, show_listen);
+    let admin_listen = reader.value("admin.listen", None, parse_admin_listen, |listen| {
+        listen.as_ref().map_or("none".into(), show_listen)
+    });
+    let credentials = sources.directory("CREDENTIALS_DIRECTORY");
+    let tls = reader.tls(credentials.as_deref());
     let state = sources.directory("STATE_DIRECTORY");
     let database = state.map_or_else(|| PathBuf::from("m2mint.db"), |state| state.join("m2mint.db"));
     let database = reader.value("database", database, parse_path, |path| path.display().to_string());
@@ -58,8 +70,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         if path.is_empty() { "/".into() } else { path.clone() }
     });
     let insecure = reader.value("insecure", false, parse_bool, bool::to_string);
-    let issuer = reader.issuer(&listen, insecure, &base_path);
-    let credentials = sources.directory("CREDENTIALS_DIRECTORY");
+    let issuer = reader.issuer(&listen, tls.is_some(), insecure, &base_path);
     let api_keys = reader.api_keys(credentials.as_deref());
     let admin_hosts = reader.listed("admin.hosts", Vec::new(), &[';', ','], Host::parse);
     let master_key = reader.master_key(credentials.as_deref(), &database);
@@ -99,6 +110,10 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         &[';', ','],
         TrustedProxy::parse,
     );
+    // Loopback does not count: nobody else gets to a listener by it.
+    let plain_http =
+        insecure || trusted_proxies.iter().any(|proxy| matches!(proxy, TrustedProxy::Network(_)));
+    reader.check_listeners(&listen, admin_listen.as_ref(), tls.as_ref(), plain_http);
     let limits = reader.limits();
     let every = reader.value("rotation.every", Some(24 * 90 * HOUR), parse_every, |every| {
         every.map_or("never".into(), |every| Span(every).to_string())
@@ -116,6 +131,9 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
     let config = master_key.map(|master_key| Config {
         listen,
+        admin_listen,
+        plain_http,
+        tls,
         database,
         issuer,
         base_path,
@@ -196,10 +214,75 @@ impl Reader<'_> {
         self.problems.add(key, value, &origin, reason);
     }
 
-    fn issuer(&mut self, listen: &Listen, insecure: bool, base_path: &str) -> Option<String> {
+    /// Certificate and private key: those that are named, or else systemd's credentials.
+    fn tls(&mut self, credentials: Option<&Path>) -> Option<TlsFiles> {
+        const KEYS: [(&str, &str); 2] =
+            [("tls.certificate", "tls_certificate"), ("tls.private_key", "tls_private_key")];
+        let credential =
+            |name: &str| credentials.map(|folder| folder.join(name)).filter(|path| path.is_file());
+        let is_silent = KEYS.iter().all(|(key, _)| !self.layers.contains_key(key));
+        let [certificate, private_key] =
+            KEYS.map(|(key, name)| match credential(name).filter(|_| is_silent) {
+                Some(path) => {
+                    self.show(key, path.display().to_string(), Origin::Credential(path.clone()));
+                    Some(path)
+                }
+                None => self.optional_path(key),
+            });
+        let client_ca = self.optional_path("admin.client_ca");
+        match (certificate, private_key) {
+            (Some(certificate), Some(private_key)) => {
+                let guarded = credentials.is_some_and(|folder| private_key.starts_with(folder));
+                Some(TlsFiles { certificate, private_key, guarded, client_ca })
+            }
+            (certificate, private_key) => {
+                for (one, missing, named) in [
+                    (&certificate, "tls.private_key", "tls.certificate"),
+                    (&private_key, "tls.certificate", "tls.private_key"),
+                    (&client_ca, "tls.certificate", "admin.client_ca"),
+                ] {
+                    if one.is_some() && self.problems.0.is_empty() {
+                        self.problem(missing, &format!("it is needed where {named} is set"));
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn optional_path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let parse = |text: &str| if text == "none" { Ok(None) } else { parse_path(text).map(Some) };
+        self.value(key, None, parse, |path| {
+            path.as_ref().map_or("none".into(), |path| path.display().to_string())
+        })
+    }
+
+    /// Who may listen where, as far as the configuration alone can tell.
+    fn check_listeners(
+        &mut self,
+        listen: &Listen,
+        admin: Option<&Listen>,
+        tls: Option<&TlsFiles>,
+        plain_http: bool,
+    ) {
+        let is_open = |listen: &Listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback());
+        if is_open(listen) && tls.is_none() && !plain_http {
+            self.problem("listen", PLAIN);
+        }
+        if admin.is_some_and(is_open) && tls.is_none() {
+            self.problem("admin.listen", PLAIN_ADMIN);
+        }
+        let has_client_ca = tls.is_some_and(|tls| tls.client_ca.is_some());
+        if has_client_ca && !matches!((admin, listen), (Some(Listen::Tcp(_)), _) | (None, Listen::Systemd)) {
+            self.problem("admin.client_ca", "it guards the address in admin.listen: set that too");
+        }
+    }
+
+    fn issuer(&mut self, listen: &Listen, tls: bool, insecure: bool, base_path: &str) -> Option<String> {
+        let scheme = if tls { "https" } else { "http" };
         let derived = match listen {
             Listen::Tcp(address) if !address.ip().is_unspecified() => {
-                Some(format!("http://{address}{base_path}"))
+                Some(format!("{scheme}://{address}{base_path}"))
             }
             _ => None,
         };
@@ -209,7 +292,7 @@ impl Reader<'_> {
         if self.problems.0.iter().any(|problem| problem.key == "issuer" || problem.key == "listen") {
             return issuer;
         }
-        let secure = issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https://"));
+        let secure = issuer.as_ref().or(derived.as_ref()).is_some_and(|url| url.starts_with("https://"));
         if issuer.is_none() && derived.is_none() {
             self.problem(
                 "issuer",
@@ -442,6 +525,17 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
     let address = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     let address = address.as_deref().unwrap_or(text).parse().map(Listen::Tcp);
     address.map_err(|_| "write an IP address and a port such as 127.0.0.1:3567, unix:PATH, or systemd".into())
+}
+
+fn parse_admin_listen(text: &str) -> Result<Option<Listen>, String> {
+    match text {
+        // As `config show` writes it.
+        "none" => Ok(None),
+        "systemd" => {
+            Err("systemd's sockets are those of listen; name one admin (FileDescriptorName=)".into())
+        }
+        text => parse_listen(text).map(Some),
+    }
 }
 
 fn show_listen(listen: &Listen) -> String {

@@ -1,16 +1,18 @@
 //! What surrounds each exchange: a request id, an end to those that take too long, a count of those under way, the log line
 //! of those that failed, and no kept-alive connection once the server is stopping.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::Version;
 use actix_web::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use m2mint_keys::crypto::{self, CryptoError};
 use m2mint_keys::time::millis;
 use serde_json::json;
@@ -98,12 +100,17 @@ pub async fn surround(
     // Where handlers find it: in place of one that cannot be logged.
     request.headers_mut().insert(X_REQUEST_ID, id.clone());
     // While it lives, the connection is not idle.
-    let busy = request.conn_data::<Seat>().map(Seat::busy);
+    let seat = request.extensions().get::<Arc<Seat>>().cloned();
+    let busy = request.conn_data::<Arc<Seat>>().or(seat.as_ref()).map(|seat| seat.busy());
+    let is_multiplexed = request.version() >= Version::HTTP_2;
     let longest = Duration::from_millis(exchanges.longest.load(Ordering::Relaxed));
     let mut response = match tokio::time::timeout(longest, next.call(request)).await {
         Ok(response) => response?,
         Err(_) => {
-            busy.as_ref().inspect(|busy| busy.stop_reading());
+            // In HTTP/2, only this stream ends: others share the connection.
+            if !is_multiplexed {
+                busy.as_ref().inspect(|busy| busy.stop_reading());
+            }
             return Err(InternalError::from_response("too slow", too_slow(id)).into());
         }
     };

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::http::State;
 use crate::http::error::AdminError;
 use crate::http::request::content_type;
-use crate::listeners::{Listener, Listeners};
+use crate::listeners::{Listener, Listeners, Socket};
 use crate::model::Host;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -25,9 +25,9 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The addresses at which the server listens. They stay as they are.
 #[must_use]
 pub fn addresses(listeners: &Listeners) -> Vec<SocketAddr> {
-    let address = |listener: &Listener| match listener {
-        Listener::Tcp(socket) => socket.local_addr().ok(),
-        Listener::Unix(_) => None,
+    let address = |listener: &Listener| match &listener.socket {
+        Socket::Tcp(socket) => socket.local_addr().ok(),
+        Socket::Unix(_) => None,
     };
     listeners.sockets.iter().filter_map(address).collect()
 }

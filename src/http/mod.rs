@@ -51,6 +51,7 @@ use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
 use crate::limits::{Limiter, source::TrustedProxy};
+use crate::listeners::Side;
 use crate::model::Host;
 use crate::model::rule::Rules;
 use crate::rotation::keeper::Keeper;
@@ -126,24 +127,33 @@ fn stopping() -> StoreError {
     StoreError::Corrupt("the server is stopping".into())
 }
 
-/// Every route. No body is larger than `largest_body` bytes.
-pub fn routes(config: &mut ServiceConfig, base_path: &str, largest_body: usize) {
+/// The routes of a listener, with bodies of at most `largest_body` bytes. The key set and `/hello` are on all of them: a backend that administers needs the keys too.
+pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_body: usize) {
     config.app_data(PayloadConfig::new(largest_body));
+    config
+        .service(readable(&format!("{base_path}/jwt/jwks.json"), jwks::get))
+        .service(readable("/.well-known/jwks.json", jwks::get))
+        .service(readable("/hello", core::hello));
+    if side != Side::Admin {
+        public_routes(config, base_path);
+    }
+    if side != Side::Public {
+        config
+            .service(readable("/apiversion", core::api_version))
+            .service(web::scope("/recipe").wrap(from_fn(guards::keep_web_pages_out)).configure(admin_routes));
+    }
+}
+
+fn public_routes(config: &mut ServiceConfig, base_path: &str) {
     let public = |path: &str| format!("{base_path}{path}");
     config
         .service(only_post(&public("/oauth/token")).route(web::post().to(token::post)))
         .service(only_post(&public("/oauth/introspect")).route(web::post().to(introspect::post)))
         .service(only_post(&public("/oauth/revoke")).route(web::post().to(revoke::post)))
-        .service(web::resource(public("/verify")).default_service(web::to(forward_auth::check)))
-        .service(readable(&public("/jwt/jwks.json"), jwks::get))
-        .service(readable("/.well-known/jwks.json", jwks::get));
+        .service(web::resource(public("/verify")).default_service(web::to(forward_auth::check)));
     for path in discovery::paths(base_path) {
         config.service(readable(&path, discovery::get));
     }
-    config
-        .service(readable("/hello", core::hello))
-        .service(readable("/apiversion", core::api_version))
-        .service(web::scope("/recipe").wrap(from_fn(guards::keep_web_pages_out)).configure(admin_routes));
 }
 
 /// The admin API, below its path.
