@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ const CHUNK: usize = 16 * 1024;
 /// What is read of a body that nobody wants, in bytes.
 const MOST_PASSED_OVER: usize = 1024 * 1024;
 /// How long a client may take to go after it was told to.
-const GOODBYE: Duration = Duration::from_secs(1);
+pub const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long things may take on a connection.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +54,46 @@ pub struct Times {
     pub head: Duration,
     /// Between an answer and the next request; and an answer, to be taken.
     pub idle: Duration,
+}
+
+/// Tells connections to end, and knows how many have not yet.
+#[derive(Clone)]
+pub struct Farewell {
+    told: Arc<watch::Sender<bool>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// A connection that has not ended.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Default for Farewell {
+    fn default() -> Self {
+        Self { told: Arc::new(watch::Sender::new(false)), open: Arc::default() }
+    }
+}
+
+impl Farewell {
+    /// From now on, connections answer what they have been asked, and end.
+    pub fn say(&self) {
+        self.told.send_replace(true);
+    }
+
+    /// How many have not ended.
+    #[must_use]
+    pub fn waits_for(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    fn open(&self) -> (Open, watch::Receiver<bool>) {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        (Open(Arc::clone(&self.open)), self.told.subscribe())
+    }
 }
 
 /// Serves a connection until either side ends it.
@@ -65,7 +106,7 @@ pub async fn serve<T, S, B>(
     seat: Arc<Seat>,
     app: Rc<S>,
     times: Times,
-    mut stopping: watch::Receiver<bool>,
+    farewell: Farewell,
 ) -> Result<(), DispatchError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -75,6 +116,7 @@ where
     S::Future: 'static,
     B: MessageBody + 'static,
 {
+    let (_open, mut stopping) = farewell.open();
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(MOST_STREAMS)

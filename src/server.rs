@@ -14,7 +14,6 @@ use actix_web::web::Data;
 use actix_web::{App, HttpResponse, web};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -22,6 +21,7 @@ use crate::connections::Connections;
 use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
 use crate::http::{self, State, guards};
+use crate::http2::{self, Farewell};
 use crate::issuer::{self, Issuer};
 use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
@@ -45,7 +45,7 @@ pub struct Server {
     state: Data<State>,
     exchanges: Data<Exchanges>,
     listeners: Listeners,
-    stop: watch::Sender<bool>,
+    farewell: Farewell,
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     keeper: Running,
@@ -105,13 +105,13 @@ impl Server {
             .worker_max_blocking_threads(BLOCKING_THREADS)
             .max_concurrent_connections(connections.of_each(config.workers))
             .disable_signals();
-        let (stop, told_to_stop) = watch::channel(false);
+        let farewell = Farewell::default();
         let serving = Serving {
             connections,
             tls: listeners.tls.clone(),
             head_time: config.connections.head_time,
             idle_time: config.connections.idle_time,
-            stopping: told_to_stop,
+            farewell: farewell.clone(),
         };
         for listener in listeners.try_clone()? {
             server = serving.clone().listen(server, listener, app.clone())?;
@@ -120,7 +120,7 @@ impl Server {
         let handle = server.handle();
         let ended = tokio::spawn(server);
         let keeper = open.keeper.start()?;
-        Ok(Self { state, exchanges, listeners, stop, handle, ended, keeper, beats })
+        Ok(Self { state, exchanges, listeners, farewell, handle, ended, keeper, beats })
     }
 
     /// What handlers can reach.
@@ -175,16 +175,19 @@ impl Server {
     /// Finishes what is under way and stops, within 5 seconds. The log of the file is folded into it.
     pub async fn stop(self) {
         self.exchanges.stop();
-        self.stop.send_replace(true);
+        self.farewell.say();
         self.handle.pause().await;
-        let given_up = Instant::now() + PATIENCE;
+        let begun_to_stop = Instant::now();
+        let given_up = begun_to_stop + PATIENCE;
         let mut quiet_since = Instant::now();
         let mut begun = self.exchanges.count().1;
         let mut turned_away = Vec::new();
         while Instant::now() < given_up {
             turned_away.extend(self.listeners.turn_away());
             let (under_way, now_begun) = self.exchanges.count();
-            if under_way > 0 || now_begun != begun {
+            // Goodbye takes HTTP/2 a way there and back.
+            let is_parting = self.farewell.waits_for() > 0 && begun_to_stop.elapsed() < http2::GOODBYE;
+            if under_way > 0 || now_begun != begun || is_parting {
                 (begun, quiet_since) = (now_begun, Instant::now());
             } else if quiet_since.elapsed() >= QUIET {
                 break;

@@ -21,13 +21,12 @@ use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::{TcpStream, UnixStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::connections::{Connections, Seat};
-use crate::http2::{self, Times};
+use crate::http2::{self, Farewell, Times};
 use crate::listeners::{Listener, Side, Socket};
 use crate::tls::Tls;
 
@@ -45,8 +44,8 @@ pub struct Serving {
     pub head_time: Duration,
     /// How long a connection is kept after an answer.
     pub idle_time: Duration,
-    /// Says when the server is stopping.
-    pub stopping: watch::Receiver<bool>,
+    /// What HTTP/2 connections are told when the server is stopping.
+    pub farewell: Farewell,
 }
 
 impl Serving {
@@ -119,22 +118,22 @@ impl Serving {
             .finish(app());
         let (http1, http2) = (Rc::new(http1), Rc::new(app()));
         let times = Times { head: self.head_time, idle: self.idle_time };
-        let stopping = self.stopping.clone();
+        let farewell = self.farewell.clone();
         fn_factory(move || {
-            let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
+            let (http1, http2, farewell) = (Rc::clone(&http1), Rc::clone(&http2), farewell.clone());
             async move {
                 let http1 = http1.new_service(()).await?;
                 let http2 =
                     http2.new_service(()).await.map_err(|error| tracing::error!(?error, "no HTTP/2"))?;
                 let (http1, http2) = (Rc::new(http1), Rc::new(http2));
                 Ok(fn_service(move |(connection, protocol, peer): Met| {
-                    let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
+                    let (http1, http2, farewell) = (Rc::clone(&http1), Rc::clone(&http2), farewell.clone());
                     async move {
                         if protocol != Protocol::Http2 {
                             return http1.call((connection, protocol, peer)).await;
                         }
                         let seat = Arc::clone(&connection.seat);
-                        http2::serve(connection, peer, seat, http2, times, stopping).await
+                        http2::serve(connection, peer, seat, http2, times, farewell).await
                     }
                 }))
             }
