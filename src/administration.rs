@@ -1,5 +1,7 @@
 //! What administrators do to clients: checked, then stored in one transaction, with its entry of the audit log. HTTP and command line both come here.
 
+pub mod admin_keys;
+
 use m2mint_keys::crypto::CryptoError;
 use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{Moment, UnixTime};
@@ -12,7 +14,8 @@ use crate::model::grants::InvalidGrants;
 use crate::model::restrictions::{self, InvalidRestrictions, Restrictions};
 use crate::model::secret::InvalidSecret;
 use crate::model::{
-    Audience, Client, ClientId, ClientSecret, InvalidName, Network, ScopePattern, Settings, Span,
+    AdminKeyName, Audience, Client, ClientId, ClientSecret, InvalidName, Network, ScopePattern, Settings,
+    Span,
 };
 use crate::store::audiences::StoredAudience;
 use crate::store::clients::StoredSecret;
@@ -62,6 +65,18 @@ pub enum AdministrationError {
     /// A secret would never be accepted.
     #[error("a secret must be good for at least 1s")]
     SecretExpired,
+    /// There is no such admin key.
+    #[error("there is no admin key {0}")]
+    UnknownAdminKey(String),
+    /// The name is taken.
+    #[error("an admin key with the name {0} exists already; remove it first")]
+    DuplicateAdminKey(AdminKeyName),
+    /// There are as many admin keys as there may be.
+    #[error("there are {max} admin keys already; remove one first", max = admin_keys::MAX_ADMIN_KEYS)]
+    TooManyAdminKeys,
+    /// An admin key would never be accepted.
+    #[error("an admin key must be good for at least 1s")]
+    AdminKeyExpired,
     /// Another rule, in words.
     #[error("{0}")]
     Other(String),

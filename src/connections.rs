@@ -1,15 +1,12 @@
 //! Seats for connections. There are so many and no more; when all are taken, connections that lie idle make room, those
 //! that never asked for anything first. Whoever holds thousands of connections open keeps nobody out.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::dev::Extensions;
-use actix_web::rt::net::{TcpStream, UnixStream};
 use parking_lot::Mutex;
 use rustix::net::Shutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -105,21 +102,10 @@ impl Connections {
         (self.most + IN_PASSING).div_ceil(workers.max(1))
     }
 
-    /// Takes a seat for a new connection. Where there is none, the connection ends at once.
-    pub fn welcome(self: &Arc<Self>, connection: &dyn Any, data: &mut Extensions) {
-        let socket = match (connection.downcast_ref::<TcpStream>(), connection.downcast_ref::<UnixStream>()) {
-            (Some(tcp), _) => tcp.as_fd(),
-            (None, Some(unix)) => unix.as_fd(),
-            (None, None) => return,
-        };
-        let Ok(copy) = socket.try_clone_to_owned() else {
-            let _ = rustix::net::shutdown(socket, Shutdown::Both);
-            return;
-        };
-        match self.seat(copy) {
-            Ok(seat) => drop(data.insert(seat)),
-            Err(socket) => drop(rustix::net::shutdown(&socket, Shutdown::Both)),
-        }
+    /// Takes a seat for a new connection, which ends where there is none.
+    pub fn welcome(self: &Arc<Self>, connection: impl AsFd) -> Option<Seat> {
+        let socket = connection.as_fd().try_clone_to_owned().ok()?;
+        self.seat(socket).ok()
     }
 
     fn seat(self: &Arc<Self>, socket: OwnedFd) -> Result<Seat, OwnedFd> {

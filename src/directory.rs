@@ -2,6 +2,8 @@
 //!
 //! Reading takes no lock. The file's log of changes says what to reread, whether this process or another one wrote it.
 
+pub mod admin_keys;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -11,14 +13,16 @@ use std::time::Duration;
 use m2mint_keys::time::UnixTime;
 use papaya::{HashMap, LocalGuard};
 use parking_lot::Mutex;
+use rusqlite::Connection;
 
+use crate::directory::admin_keys::AdminKeys;
 use crate::limits::Wait;
 use crate::limits::turns::Turns;
 use crate::model::names::split_scopes;
 use crate::model::{Audience, ClientId, Grants, Restrictions, ScopePattern, SecretHash};
 use crate::store::changes::{self, Change, Changes};
 use crate::store::clients::{self, IssuingRow, StoredSecret};
-use crate::store::{DataVersion, Result, Store, StoreError, revocations};
+use crate::store::{self, DataVersion, Result, Store, StoreError, revocations};
 
 /// A client as the token path needs it.
 #[derive(Debug)]
@@ -149,8 +153,26 @@ struct Progress {
     prune_grants_at: usize,
 }
 
-/// Every client and every revoked token, in memory.
+/// When secrets and admin keys were last used, as far as that is not written yet.
+pub struct Uses {
+    secrets: Vec<clients::Use>,
+    admin_keys: Vec<store::admin_keys::Use>,
+}
+
+impl Uses {
+    /// Writes them to the file.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be written.
+    pub fn save(&self, db: &Connection) -> Result<()> {
+        clients::save_last_used(db, &self.secrets)?;
+        store::admin_keys::save_last_used(db, &self.admin_keys)
+    }
+}
+
+/// Every client, every revoked token and every admin key, in memory.
 pub struct Directory {
+    admin_keys: AdminKeys,
     clients: HashMap<ClientId, IssuingClient>,
     revoked: HashMap<Box<str>, i64>,
     progress: Mutex<Progress>,
@@ -172,6 +194,7 @@ impl Directory {
     pub fn load(store: &Store) -> Result<Self> {
         let count = store.read(clients::count)?;
         let directory = Self {
+            admin_keys: AdminKeys::default(),
             clients: HashMap::with_capacity(count),
             revoked: HashMap::new(),
             progress: Mutex::default(),
@@ -182,9 +205,16 @@ impl Directory {
         let data_version = store.data_version()?;
         let mut progress = directory.progress.lock();
         progress.data_version = data_version;
+        directory.admin_keys.reload(store)?;
         directory.reload(store, &mut progress, false)?;
         drop(progress);
         Ok(directory)
+    }
+
+    /// Who may administer.
+    #[must_use]
+    pub fn admin_keys(&self) -> &AdminKeys {
+        &self.admin_keys
     }
 
     /// Looks up the client `id`. The guard keeps what it finds alive.
@@ -225,14 +255,16 @@ impl Directory {
 
     /// Takes the uses that have not been written yet.
     #[must_use]
-    pub fn take_uses(&self) -> Vec<clients::Use> {
-        self.used.lock().drain().collect()
+    pub fn take_uses(&self) -> Uses {
+        let secrets = self.used.lock().drain().collect();
+        Uses { secrets, admin_keys: self.admin_keys.take_uses() }
     }
 
     /// Takes back what could not be written, for the next write. What was noted since is newer.
-    pub fn put_back_uses(&self, uses: Vec<clients::Use>) {
+    pub fn put_back_uses(&self, uses: Uses) {
+        self.admin_keys.put_back_uses(uses.admin_keys);
         let mut used = self.used.lock();
-        for (secret, at) in uses {
+        for (secret, at) in uses.secrets {
             used.entry(secret).or_insert(at);
         }
     }
@@ -265,6 +297,7 @@ impl Directory {
         if progress.data_version == data_version {
             return Ok(self.keys_changed.load(Ordering::Acquire));
         }
+        self.admin_keys.reload(store)?;
         let keys = match store.read(|db| changes::since(db, progress.seq))? {
             Changes::Everything => {
                 self.reload(store, &mut progress, true)?;

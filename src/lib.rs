@@ -1,6 +1,6 @@
 //! m2mint, the machine-to-machine authorization server, as a library: what its binary and its tests are made of.
 //!
-//! Imports point one way: `cli` → `server` → `http` → `issuer`, `limits`, `administration`, `rotation` → `audit`, `directory` → `store` →
+//! Imports point one way: `cli` → `server` → `serving` → `http2` → `http` → `issuer`, `limits`, `administration`, `rotation` → `audit`, `directory` → `store` →
 //! `model` → `m2mint_keys`.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod connections;
 pub mod directory;
 pub mod hardening;
 pub mod http;
+pub mod http2;
 pub mod issuer;
 pub mod limits;
 pub mod listeners;
@@ -22,10 +23,12 @@ pub mod master_key;
 pub mod model;
 pub mod rotation;
 pub mod server;
+pub mod serving;
 pub mod signals;
 pub mod startup;
 pub mod store;
 pub mod systemd;
+pub mod tls;
 pub mod witness;
 
 /// Compiles and runs the Rust of the README.

@@ -7,37 +7,65 @@ use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use listenfd::ListenFd;
 
-use crate::config::Listen;
+use crate::config::values::{PLAIN, PLAIN_ADMIN};
+use crate::config::{Config, Listen};
+use crate::tls::{Tls, TlsError};
 
 /// A socket that listens.
 #[derive(Debug)]
-pub enum Listener {
+pub enum Socket {
     /// An address and port.
     Tcp(TcpListener),
     /// A Unix socket.
     Unix(UnixListener),
 }
 
-/// The sockets of a server.
+/// What is served at a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The public API.
+    Public,
+    /// The admin API.
+    Admin,
+    /// The one and the other.
+    Both,
+}
+
+/// A socket, and what is served at it.
 #[derive(Debug)]
-pub struct Listeners {
-    /// At least one.
-    pub sockets: Vec<Listener>,
-    /// Whether they stay when this server ends: systemd keeps its own, and queues connections for the next one.
+pub struct Listener {
+    /// The socket.
+    pub socket: Socket,
+    /// What is served.
+    pub side: Side,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// Whether it stays when this server ends: systemd keeps its own, and queues connections for the next one.
     pub inherited: bool,
-    /// A socket file to be removed at the end.
+    /// The socket file, to be removed at the end.
     file: Option<PathBuf>,
+}
+
+/// The sockets of a server.
+pub struct Listeners {
+    /// At least one, the public API's first.
+    pub sockets: Vec<Listener>,
+    /// Certificate and private key, where TLS is spoken.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The system refuses.
-    #[error("cannot listen on {address}: {reason}. Stop what uses it, or set `listen` to another address")]
+    #[error("cannot listen on {address}: {reason}. Stop what uses it, or set `{key}` to another address")]
     Refused {
+        /// The configuration key.
+        key: &'static str,
         /// Where.
         address: String,
         /// What the system said.
@@ -48,6 +76,25 @@ pub enum ListenError {
         "`listen` is systemd, but no socket was handed over (LISTEN_FDS). Start m2mint by its socket unit"
     )]
     NoneInherited,
+    /// All of systemd's sockets are the admin API's.
+    #[error("every socket that systemd handed over is named admin: one has to be the public API's")]
+    OnlyAdmin,
+    /// A CA for administrators, and no socket where TLS could ask for their certificates.
+    #[error(
+        "admin.client_ca guards nothing: no socket with an address is the admin API's alone. Set admin.listen, or name one of systemd's sockets admin"
+    )]
+    NothingToGuard,
+    /// Certificate and private key.
+    #[error("{key}: {0}", key = .0.key())]
+    Tls(#[from] TlsError),
+    /// It would not be safe.
+    #[error("{address}: {reason}")]
+    Plain {
+        /// Where.
+        address: String,
+        /// What to do instead.
+        reason: &'static str,
+    },
 }
 
 impl Listeners {
@@ -55,29 +102,39 @@ impl Listeners {
     ///
     /// # Errors
     /// [`ListenError`], in words for the person who starts the program.
-    pub fn open(listen: &Listen) -> Result<Self, ListenError> {
-        let refused = |address: String| move |reason| ListenError::Refused { address, reason };
-        match listen {
-            Listen::Tcp(address) => {
-                let socket = TcpListener::bind(address).map_err(refused(address.to_string()))?;
-                Ok(Self::own(Listener::Tcp(socket), None))
-            }
-            Listen::Unix(path) => {
-                let socket = open_unix(path).map_err(refused(format!("unix:{}", path.display())))?;
-                Ok(Self::own(Listener::Unix(socket), Some(path.clone())))
-            }
-            Listen::Systemd => {
-                let sockets = inherited().map_err(refused("systemd's socket".into()))?;
-                if sockets.is_empty() {
-                    return Err(ListenError::NoneInherited);
-                }
-                Ok(Self { sockets, inherited: true, file: None })
+    pub fn open(config: &Config) -> Result<Self, ListenError> {
+        let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
+        let mut sockets = open(&config.listen, "listen")?;
+        if sockets.iter().all(|one| one.side == Side::Admin) {
+            return Err(ListenError::OnlyAdmin);
+        }
+        if let Some(admin) = &config.admin_listen {
+            sockets.extend(
+                open(admin, "admin.listen")?.into_iter().map(|one| Listener { side: Side::Admin, ..one }),
+            );
+        }
+        let has_admin = sockets.iter().any(|one| one.side == Side::Admin);
+        for one in &mut sockets {
+            one.tls = config.tls.is_some() && matches!(one.socket, Socket::Tcp(_));
+            let is_safe = one.tls || one.is_local();
+            let plain = |reason| ListenError::Plain { address: one.to_string(), reason };
+            match one.side {
+                Side::Admin if !is_safe => return Err(plain(PLAIN_ADMIN)),
+                Side::Admin => {}
+                _ if !is_safe && !config.plain_http => return Err(plain(PLAIN)),
+                _ if has_admin || !is_safe => one.side = Side::Public,
+                _ => {}
             }
         }
-    }
-
-    fn own(socket: Listener, file: Option<PathBuf>) -> Self {
-        Self { sockets: vec![socket], inherited: false, file }
+        let wants_certificates = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if wants_certificates && !sockets.iter().any(|one| one.side == Side::Admin && one.tls) {
+            return Err(ListenError::NothingToGuard);
+        }
+        sockets.sort_by_key(|one| one.side == Side::Admin);
+        if sockets.iter().all(|one| one.side == Side::Public) {
+            tracing::warn!("the admin API is not served: {PLAIN_ADMIN}, with admin.listen");
+        }
+        Ok(Self { sockets, tls })
     }
 
     /// Copies of the sockets that share their queues.
@@ -88,37 +145,83 @@ impl Listeners {
         self.sockets.iter().map(Listener::try_clone).collect()
     }
 
+    /// Where the admin API is served.
+    pub fn admin(&self) -> Option<&Listener> {
+        self.sockets.iter().rfind(|one| one.side != Side::Public)
+    }
+
+    /// Turns away everybody who waits at a socket that ends with this server.
+    #[must_use]
+    pub fn turn_away(&self) -> Vec<Box<dyn Read>> {
+        self.sockets.iter().filter(|one| !one.inherited).flat_map(Listener::turn_away).collect()
+    }
+
     /// Removes what the sockets leave behind in the file system.
     pub fn clean_up(&self) {
-        if let Some(path) = &self.file {
+        for path in self.sockets.iter().filter_map(|one| one.file.as_ref()) {
             // Gone already is as good.
             let _ = fs::remove_file(path);
         }
     }
 }
 
+fn open(listen: &Listen, key: &'static str) -> Result<Vec<Listener>, ListenError> {
+    let refused = |address: String| move |reason| ListenError::Refused { key, address, reason };
+    let own = |socket, file| Listener { socket, side: Side::Both, tls: false, inherited: false, file };
+    Ok(match listen {
+        Listen::Tcp(address) => {
+            let socket = TcpListener::bind(address).map_err(refused(address.to_string()))?;
+            vec![own(Socket::Tcp(socket), None)]
+        }
+        Listen::Unix(path) => {
+            let socket = open_unix(path).map_err(refused(format!("unix:{}", path.display())))?;
+            vec![own(Socket::Unix(socket), Some(path.clone()))]
+        }
+        Listen::Systemd => {
+            let sockets = inherited().map_err(refused("systemd's socket".into()))?;
+            if sockets.is_empty() {
+                return Err(ListenError::NoneInherited);
+            }
+            sockets
+        }
+    })
+}
+
 impl fmt::Display for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.sockets.iter().map(Listener::to_string).collect();
+        let public = self.sockets.iter().filter(|one| one.side != Side::Admin);
+        let names: Vec<_> = public.map(Listener::to_string).collect();
         f.write_str(&names.join(" and "))
     }
 }
 
 impl Listener {
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
-            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
-        })
+        let socket = match &self.socket {
+            Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
+            Socket::Unix(socket) => Socket::Unix(socket.try_clone()?),
+        };
+        Ok(Self { socket, file: self.file.clone(), ..*self })
+    }
+
+    /// Whether nobody outside of this machine gets there.
+    fn is_local(&self) -> bool {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                socket.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
+            }
+            Socket::Unix(_) => true,
+        }
     }
 
     /// Turns away, politely, everybody who is waiting in the queue: connections that the system has accepted and that
     /// nobody will serve any more. Answers who they were: they stay connected until that is dropped.
-    #[must_use]
-    pub fn turn_away(&self) -> Vec<Box<dyn Read>> {
+    fn turn_away(&self) -> Vec<Box<dyn Read>> {
         let mut turned_away: Vec<Box<dyn Read>> = Vec::new();
-        match self {
-            Self::Tcp(socket) => {
+        match &self.socket {
+            // In TLS, an answer would take a handshake.
+            Socket::Tcp(socket) if self.tls => while socket.accept().is_ok() {},
+            Socket::Tcp(socket) => {
                 while let Ok((mut peer, _)) = socket.accept() {
                     // Whoever has gone needs no answer.
                     let _ = peer.set_nonblocking(true).and_then(|()| peer.write_all(SORRY));
@@ -126,7 +229,7 @@ impl Listener {
                     turned_away.push(Box::new(peer));
                 }
             }
-            Self::Unix(socket) => {
+            Socket::Unix(socket) => {
                 while let Ok((mut peer, _)) = socket.accept() {
                     let _ = peer.set_nonblocking(true).and_then(|()| peer.write_all(SORRY));
                     let _ = peer.shutdown(Shutdown::Write);
@@ -152,12 +255,12 @@ const SORRY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncon
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(socket) => match socket.local_addr() {
-                Ok(address) => write!(f, "http://{address}"),
+        match &self.socket {
+            Socket::Tcp(socket) => match socket.local_addr() {
+                Ok(address) => write!(f, "{}://{address}", if self.tls { "https" } else { "http" }),
                 Err(_) => f.write_str("a socket"),
             },
-            Self::Unix(socket) => {
+            Socket::Unix(socket) => {
                 match socket.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned)) {
                     Some(path) => write!(f, "unix:{}", path.display()),
                     None => f.write_str("a Unix socket"),
@@ -180,16 +283,25 @@ fn open_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(socket)
 }
 
+/// The name that a socket unit gives to the admin API's sockets (FileDescriptorName=).
+const ADMIN: &str = "admin";
+
 fn inherited() -> io::Result<Vec<Listener>> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
     let mut handed = ListenFd::from_env();
     let mut sockets = Vec::new();
     for at in 0..handed.len() {
+        let side = if names.next() == Some(ADMIN) { Side::Admin } else { Side::Both };
         let tcp = handed.take_tcp_listener(at);
-        if let Ok(Some(socket)) = tcp {
-            sockets.push(Listener::Tcp(socket));
+        let socket = if let Ok(Some(socket)) = tcp {
+            Socket::Tcp(socket)
         } else if let Some(socket) = handed.take_unix_listener(at)? {
-            sockets.push(Listener::Unix(socket));
-        }
+            Socket::Unix(socket)
+        } else {
+            continue;
+        };
+        sockets.push(Listener { socket, side, tls: false, inherited: true, file: None });
     }
     Ok(sockets)
 }

@@ -2,6 +2,7 @@
 //!
 //! [`Server::start`] is the seam that tests drive: they hand in their own clock and sockets.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
@@ -20,11 +21,13 @@ use crate::connections::Connections;
 use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
 use crate::http::pressure::Gauge;
-use crate::http::{self, State};
+use crate::http::{self, State, guards};
+use crate::http2::{self, Farewell};
 use crate::issuer::{self, Issuer};
 use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
 use crate::rotation::keeper::{Keeper, Running};
+use crate::serving::Serving;
 use crate::startup::{self, Open, StartError};
 
 /// How long a stopping server waits for requests that are under way.
@@ -43,6 +46,7 @@ pub struct Server {
     state: Data<State>,
     exchanges: Data<Exchanges>,
     listeners: Listeners,
+    farewell: Farewell,
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     keeper: Running,
@@ -63,11 +67,10 @@ impl Server {
         let keeper = open.keeper.keeper();
         let settings = issuer_settings(config, &listeners);
         let metadata = Metadata::of(&settings.issuer);
+        let admin_hosts = ArcSwap::from_pointee(guards::hosts(config, &settings.issuer));
+        open.directory.admin_keys().set_configured(startup::configured_admin_keys(config));
         let issuer = Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings);
         let state = Data::new(State {
-            admin_keys: ArcSwap::from_pointee(
-                startup::admin_keys(config, &open.store).map_err(StartError::from)?,
-            ),
             rules: ArcSwap::from_pointee(config.rules.clone()),
             limiter: Limiter::new(config.limits, clock.steady()),
             trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies.clone()),
@@ -77,6 +80,8 @@ impl Server {
             issuer: issuer.map_err(StartError::from)?,
             clock,
             metadata,
+            addresses: guards::addresses(&listeners),
+            admin_hosts,
             base_path: config.base_path.clone(),
         });
         let connections = Connections::new(config.connections.most, config.workers);
@@ -84,7 +89,8 @@ impl Server {
         let beats = Arc::new(Beats::default());
         let queue_time = config.connections.queue_time;
         let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
-        let mut server = HttpServer::new(move || {
+        let largest_body = config.connections.largest_body;
+        let app = move |side| {
             app_beats.join();
             let exchanges = app_exchanges.clone();
             let base_path = app_state.base_path.clone();
@@ -92,29 +98,32 @@ impl Server {
                 .app_data(app_state.clone())
                 .app_data(Gauge::new(queue_time))
                 .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
-                .configure(|config| http::routes(config, &base_path))
+                .configure(|config| http::routes(config, &base_path, side, largest_body))
                 .default_service(web::to(|| async {
                     HttpResponse::NotFound().body("there is nothing here\n")
                 }))
-        })
-        .workers(config.workers)
-        .worker_max_blocking_threads(BLOCKING_THREADS)
-        .max_connections(connections.of_each(config.workers))
-        .client_request_timeout(config.connections.head_time)
-        .keep_alive(config.connections.idle_time)
-        .on_connect(move |connection, data| connections.welcome(connection, data))
-        .disable_signals();
-        for socket in listeners.try_clone()? {
-            server = match socket {
-                Listener::Tcp(socket) => server.listen(socket)?,
-                Listener::Unix(socket) => server.listen_uds(socket)?,
-            };
+        };
+        let mut server = actix_server::Server::build()
+            .workers(config.workers)
+            .worker_max_blocking_threads(BLOCKING_THREADS)
+            .max_concurrent_connections(connections.of_each(config.workers))
+            .disable_signals();
+        let farewell = Farewell::default();
+        let serving = Serving {
+            connections,
+            tls: listeners.tls.clone(),
+            head_time: config.connections.head_time,
+            idle_time: config.connections.idle_time,
+            farewell: farewell.clone(),
+        };
+        for listener in listeners.try_clone()? {
+            server = serving.clone().listen(server, listener, app.clone())?;
         }
         let server = server.run();
         let handle = server.handle();
         let ended = tokio::spawn(server);
         let keeper = open.keeper.start()?;
-        Ok(Self { state, exchanges, listeners, handle, ended, keeper, beats })
+        Ok(Self { state, exchanges, listeners, farewell, handle, ended, keeper, beats })
     }
 
     /// What handlers can reach.
@@ -142,38 +151,46 @@ impl Server {
     }
 
     /// From now on, acts by another configuration, as far as that can change while it runs.
-    ///
-    /// # Errors
-    /// [`StartError`] when the file cannot be read.
-    pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
-        let admin_keys = startup::admin_keys(config, &self.state.store)?;
-        self.state.admin_keys.store(Arc::new(admin_keys));
+    pub fn reconfigure(&self, config: &Config) {
+        self.state.directory.admin_keys().set_configured(startup::configured_admin_keys(config));
         self.exchanges.set_longest(config.connections.request_time);
         self.state.rules.store(Arc::new(config.rules.clone()));
         self.state.limiter.set(config.limits);
         self.state.trusted_proxies.store(Arc::new(config.trusted_proxies.clone()));
         self.state.keeper.set_settings(startup::rotation_settings(config));
         let issuer = self.state.issuer.settings().issuer.clone();
+        self.state.admin_hosts.store(Arc::new(guards::hosts(config, &issuer)));
         self.state
             .issuer
             .set_settings(issuer::Settings { issuer, ..issuer_settings(config, &self.listeners) });
-        Ok(())
+    }
+
+    /// Takes certificate and key anew.
+    pub fn reload_certificate(&self) {
+        self.listeners.tls.iter().for_each(|tls| tls.reload());
+    }
+
+    /// Takes certificate and key anew if their files have changed.
+    pub fn look_for_certificate(&self) {
+        self.listeners.tls.iter().for_each(|tls| tls.look());
     }
 
     /// Finishes what is under way and stops, within 5 seconds. The log of the file is folded into it.
     pub async fn stop(self) {
         self.exchanges.stop();
+        self.farewell.say();
         self.handle.pause().await;
-        let given_up = Instant::now() + PATIENCE;
+        let begun_to_stop = Instant::now();
+        let given_up = begun_to_stop + PATIENCE;
         let mut quiet_since = Instant::now();
         let mut begun = self.exchanges.count().1;
         let mut turned_away = Vec::new();
         while Instant::now() < given_up {
-            if !self.listeners.inherited {
-                turned_away.extend(self.listeners.sockets.iter().flat_map(Listener::turn_away));
-            }
+            turned_away.extend(self.listeners.turn_away());
             let (under_way, now_begun) = self.exchanges.count();
-            if under_way > 0 || now_begun != begun {
+            // Goodbye takes HTTP/2 a way there and back.
+            let is_parting = self.farewell.waits_for() > 0 && begun_to_stop.elapsed() < http2::GOODBYE;
+            if under_way > 0 || now_begun != begun || is_parting {
                 (begun, quiet_since) = (now_begun, Instant::now());
             } else if quiet_since.elapsed() >= QUIET {
                 break;
@@ -184,9 +201,7 @@ impl Server {
         if !matches!(self.ended.await, Ok(Ok(()))) {
             tracing::error!("the HTTP server did not end as it should");
         }
-        if !self.listeners.inherited {
-            turned_away.extend(self.listeners.sockets.iter().flat_map(Listener::turn_away));
-        }
+        turned_away.extend(self.listeners.turn_away());
         self.listeners.clean_up();
         let keeper = self.keeper;
         // Ends when the last write is on the disk.
@@ -230,8 +245,12 @@ fn issuer_settings(config: &Config, listeners: &Listeners) -> issuer::Settings {
 struct Beats(Mutex<Vec<Arc<AtomicU64>>>);
 
 impl Beats {
-    /// Makes the worker on whose thread this runs show it from now on.
+    /// Makes the worker on whose thread this runs show it from now on. A worker makes several apps.
     fn join(&self) {
+        thread_local!(static JOINED: Cell<bool> = const { Cell::new(false) });
+        if JOINED.replace(true) {
+            return;
+        }
         let beat = Arc::new(AtomicU64::new(since_start()));
         self.0.lock().push(Arc::clone(&beat));
         actix_web::rt::spawn(async move {

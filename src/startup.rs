@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use m2mint_keys::crypto::{self, CryptoError};
+use m2mint_keys::time::UnixTime;
 
+use crate::administration;
 use crate::clock::Clock;
 use crate::config::{Config, MasterKeySource, SecretText};
 use crate::directory::Directory;
-use crate::http::admin::AdminKeys;
 use crate::master_key::{self, MasterKeyError};
-use crate::model::AdminKey;
-use crate::model::audit::{Action, Entry, Origin};
+use crate::model::audit::Origin;
+use crate::model::{AdminKey, AdminKeyName, Roles};
 use crate::rotation::keeper::{self, FindMaster, Waiting};
 use crate::rotation::keyring_file::SERVER;
 use crate::rotation::{RotationError, Settings, keyring_file};
+use crate::store::admin_keys::{AdminKeyHash, StoredAdminKey};
 use crate::store::{Claim, OpenError, Store, StoreError, admin_keys, audit, keys, schema};
 use crate::witness::{Witness, WitnessError};
 
@@ -87,8 +89,9 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
         let reading = clock.read();
         keyring_file::found(&store, &master, reading, &settings, |db| {
             let Some(key) = &key else { return Ok(()) };
-            admin_keys::add(db, &key.hash(), reading.wall)?;
-            audit::append(db, &Entry::new(reading.wall, &Origin::of(SERVER), Action::AdminKeyCreate))
+            let key = first_admin_key(key, reading.wall)?;
+            admin_keys::add(db, &key)?;
+            audit::append(db, &administration::admin_keys::made(&key, &Origin::of(SERVER)))
         })?;
         new_admin_key = key;
     }
@@ -113,15 +116,22 @@ pub fn rotation_settings(config: &Config) -> Settings {
     }
 }
 
-/// Who may administer: the configured keys, or the one that the first start made.
-///
-/// # Errors
-/// [`StoreError`] when the file cannot be read.
-pub fn admin_keys(config: &Config, store: &Store) -> Result<AdminKeys, StoreError> {
-    let hash = |key: &SecretText| crypto::sha256(key.expose().as_bytes());
-    Ok(AdminKeys::new(if config.api_keys.is_empty() {
-        store.read(admin_keys::all)?
-    } else {
-        config.api_keys.iter().map(hash).collect()
-    }))
+/// What is stored of the admin key that the first start makes.
+fn first_admin_key(key: &AdminKey, now: UnixTime) -> Result<StoredAdminKey, StoreError> {
+    Ok(StoredAdminKey {
+        name: AdminKeyName::parse("first").map_err(|error| StoreError::Corrupt(error.to_string()))?,
+        hash: AdminKeyHash(key.hash()),
+        roles: Roles::unrestricted(),
+        founding: true,
+        created_at: now,
+        expires_at: None,
+        last_used_at: None,
+    })
+}
+
+/// The admin keys of the configuration, as they are compared.
+#[must_use]
+pub fn configured_admin_keys(config: &Config) -> Vec<AdminKeyHash> {
+    let hash = |key: &SecretText| AdminKeyHash(crypto::sha256(key.expose().as_bytes()));
+    config.api_keys.iter().map(hash).collect()
 }

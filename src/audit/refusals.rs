@@ -20,6 +20,8 @@ pub enum Door {
     Client,
     /// An administrator with a key.
     Admin,
+    /// An administrator whose key has not the role that the call takes.
+    Role,
     /// A client that is known, and asks for more tokens than it may get.
     Token,
 }
@@ -46,6 +48,7 @@ pub struct Refusals {
     kept: Mutex<Vec<Refused>>,
     clients: AtomicU64,
     admins: AtomicU64,
+    roles: AtomicU64,
     tokens: AtomicU64,
 }
 
@@ -55,6 +58,7 @@ pub struct Batch {
     kept: Vec<Refused>,
     clients: u64,
     admins: u64,
+    roles: u64,
     tokens: u64,
 }
 
@@ -69,6 +73,7 @@ impl Refusals {
         let counter = match door {
             Door::Client => &self.clients,
             Door::Admin => &self.admins,
+            Door::Role => &self.roles,
             Door::Token => &self.tokens,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -84,6 +89,7 @@ impl Refusals {
             kept,
             clients: count(&self.clients),
             admins: count(&self.admins),
+            roles: count(&self.roles),
             tokens: count(&self.tokens),
         }
     }
@@ -94,6 +100,7 @@ impl Refusals {
         self.kept.lock().extend(batch.kept);
         self.clients.fetch_add(batch.clients, Ordering::Relaxed);
         self.admins.fetch_add(batch.admins, Ordering::Relaxed);
+        self.roles.fetch_add(batch.roles, Ordering::Relaxed);
         self.tokens.fetch_add(batch.tokens, Ordering::Relaxed);
     }
 }
@@ -105,6 +112,7 @@ impl Batch {
         let one = |refused: &Refused| {
             let action = match refused.door {
                 Door::Client | Door::Admin => Action::AuthenticationRefuse,
+                Door::Role => Action::AuthorizationRefuse,
                 Door::Token => Action::TokenRefuse,
             };
             let entry = Entry::new(refused.at, &refused.origin, action).because(&refused.reason);
@@ -122,12 +130,17 @@ impl Batch {
                     .with("admin_keys", self.admins),
             );
         }
-        if self.tokens > 0 {
-            entries.push(
-                Entry::new(now, &Origin::of("many"), Action::TokenRefuse)
-                    .because("too many to be listed one by one")
-                    .with("clients", self.tokens),
-            );
+        for (action, what, count) in [
+            (Action::AuthorizationRefuse, "admin_keys", self.roles),
+            (Action::TokenRefuse, "clients", self.tokens),
+        ] {
+            if count > 0 {
+                entries.push(
+                    Entry::new(now, &Origin::of("many"), action)
+                        .because("too many to be listed one by one")
+                        .with(what, count),
+                );
+            }
         }
         entries
     }

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::cli::Settings;
 use crate::cli::output::{self, CliError, Result};
-use crate::config;
+use crate::config::{self, Loaded, Origin, Problems};
+use crate::tls::Contents;
 
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -29,7 +30,10 @@ pub enum Action {
 /// # Errors
 /// Every problem of the configuration.
 pub fn run(settings: &Settings, action: &Action) -> Result {
-    let loaded = match (config::load(&settings.sources()), action) {
+    let loaded = config::load(&settings.sources());
+    let loaded =
+        if matches!(action, Action::Check { .. }) { loaded.and_then(with_certificate) } else { loaded };
+    let loaded = match (loaded, action) {
         (Err(problems), Action::Check { json: true }) => {
             let problem = |one: &config::Problem| json!({"key": one.key, "value": one.value, "from": one.origin.to_string(), "reason": one.reason});
             output::json(
@@ -58,6 +62,23 @@ pub fn run(settings: &Settings, action: &Action) -> Result {
         }
     }
     Ok(())
+}
+
+/// A configuration whose certificate and private key can be used.
+fn with_certificate(mut loaded: Loaded) -> std::result::Result<Loaded, Problems> {
+    match loaded.config.tls.as_ref().map(Contents::read).transpose() {
+        Ok(contents) => {
+            loaded.warnings.extend(contents.into_iter().flat_map(|contents| contents.warnings));
+            Ok(loaded)
+        }
+        Err(error) => {
+            let shown = loaded.shown.iter().find(|shown| shown.key == error.key());
+            let origin = shown.map_or(Origin::Default, |shown| shown.origin.clone());
+            let mut problems = Problems::default();
+            problems.add(error.key(), None, &origin, &error.to_string());
+            Err(problems)
+        }
+    }
 }
 
 /// The configuration, for other verbs.

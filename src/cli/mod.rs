@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+pub mod admin_keys;
 pub mod audiences;
 pub mod audit;
 pub mod backup;
@@ -67,6 +68,14 @@ enum Verb {
     Secrets {
         #[command(subcommand)]
         action: secrets::Action,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Add, list and remove admin keys, each with a name and roles
+    AdminKeys {
+        #[command(subcommand)]
+        action: admin_keys::Action,
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
@@ -165,6 +174,7 @@ pub fn main() -> ExitCode {
             audiences::run(settings, &action.unwrap_or(audiences::Action::List), json)
         }
         Verb::Secrets { action, json } => secrets::run(settings, &action, json),
+        Verb::AdminKeys { action, json } => admin_keys::run(settings, &action, json),
         Verb::Audit { action, json, filter } => {
             audit::run(settings, &action.unwrap_or(audit::Action::List(filter)), json)
         }

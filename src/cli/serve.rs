@@ -18,7 +18,7 @@ use crate::cli::Settings;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, MasterKeySource, Sources};
 use crate::hardening;
-use crate::listeners::{ListenError, Listeners};
+use crate::listeners::{ListenError, Listeners, Side};
 use crate::master_key;
 use crate::model::AdminKey;
 use crate::model::audit::Origin;
@@ -75,7 +75,7 @@ async fn serve(sources: &Sources) -> Result<(), Error> {
         tracing::debug!("memory is not kept out of swap: that needs LimitMEMLOCK=infinity");
     }
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let listeners = Listeners::open(&loaded.config.listen)?;
+    let listeners = Listeners::open(&loaded.config)?;
     let open = startup::open(&loaded.config, &Clock::system())?;
     let new_admin_key = open.new_admin_key;
     let open = startup::Open { new_admin_key: None, ..open };
@@ -112,7 +112,7 @@ async fn supervise(
                     Err(error) => tracing::error!(%error, "the rotation could not be stored; send the signal again"),
                 },
             },
-            _ = tick.tick() => {}
+            _ = tick.tick() => server.look_for_certificate(),
         }
         let status = server.keeper().status();
         if status != shown {
@@ -129,6 +129,7 @@ async fn supervise(
 
 fn reload(sources: &Sources, loaded: &mut Loaded, server: &Server, filter: &LogFilter) {
     systemd::reloading();
+    server.reload_certificate();
     let now = match config::load(sources) {
         Ok(now) => now,
         Err(problems) => {
@@ -141,16 +142,12 @@ fn reload(sources: &Sources, loaded: &mut Loaded, server: &Server, filter: &LogF
     for key in config::needing_restart(&loaded.shown, &now.shown) {
         tracing::warn!("{key} has changed; that takes effect at the next start");
     }
-    match server.reconfigure(&now.config) {
-        Ok(()) => {
-            if let Err(error) = filter.reload(log_filter(&now.config.log)) {
-                tracing::error!(%error, "the log level could not be changed");
-            }
-            *loaded = now;
-            tracing::info!("configuration reloaded");
-        }
-        Err(error) => tracing::error!(%error, "configuration not reloaded"),
+    server.reconfigure(&now.config);
+    if let Err(error) = filter.reload(log_filter(&now.config.log)) {
+        tracing::error!(%error, "the log level could not be changed");
     }
+    *loaded = now;
+    tracing::info!("configuration reloaded");
     systemd::ready();
 }
 
@@ -198,6 +195,9 @@ fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<AdminKey>) -
         env!("CARGO_PKG_VERSION"),
         config.database.display(),
     );
+    if let Some(admin) = listeners.admin().filter(|one| one.side == Side::Admin) {
+        let _ = writeln!(text, "  admin API   {admin}");
+    }
     if let Some(key) = &new_admin_key {
         let file = admin_key_file(config);
         let in_file = systemd::output_is_journal();
@@ -210,7 +210,7 @@ fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<AdminKey>) -
             let keep = "The admin key is shown this once: keep it in a safe place.";
             writeln!(text, "  admin key   {in_use}\n\n{keep}")
         };
-        let url = match listeners.sockets.first().map(ToString::to_string) {
+        let url = match listeners.admin().map(ToString::to_string) {
             Some(url) if url.starts_with("http") => url,
             Some(unix) => format!("--unix-socket {} http://localhost", unix.trim_start_matches("unix:")),
             None => "http://localhost".into(),

@@ -28,17 +28,38 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 28] = [
+pub const KEYS: [Key; 34] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
+    key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
+    key(
+        "tls.certificate",
+        "none",
+        "PEM file with the certificate and its chain; $CREDENTIALS_DIRECTORY/tls_certificate",
+    ),
+    key("tls.private_key", "none", "PEM file with its private key; $CREDENTIALS_DIRECTORY/tls_private_key"),
+    key(
+        "admin.client_ca",
+        "none",
+        "PEM file: clients of admin.listen must show a certificate that one of these signed",
+    ),
     key("database", "m2mint.db", "the single file; $STATE_DIRECTORY/m2mint.db under systemd"),
     key("issuer", "http://LISTEN + base_path", "the URL under which clients and verifiers know this server"),
-    key("insecure", "false", "allow an issuer without https although listen is not loopback"),
+    key(
+        "insecure",
+        "false",
+        "allow plain HTTP, and an issuer without https, although listen is not loopback",
+    ),
     key("base_path", "/auth", "path of the public API"),
     secret(
         "api_key",
         "made at first start",
         "admin key, or a list of them; at least 16 characters each",
         true,
+    ),
+    reloading(
+        "admin.hosts",
+        "none",
+        "names under which the admin API is called, besides its address, localhost and the issuer's host",
     ),
     key(
         "master_key_file",
@@ -49,7 +70,8 @@ pub const KEYS: [Key; 28] = [
     reloading("log", "info", "log level, or directives such as m2mint=debug"),
     key("workers", "number of CPUs", "threads that serve requests"),
     key("limits.connections", "1024", "connections at a time; when all are taken, idle ones make room"),
-    key("limits.head_time", "10s", "how long the head of a request may take to come"),
+    key("limits.body", "64KiB", "the largest body of a request"),
+    key("limits.head_time", "10s", "how long a TLS handshake may take, and then the head of a request"),
     reloading("limits.request_time", "20s", "how long a request may take, body and all"),
     key(
         "limits.queue_time",

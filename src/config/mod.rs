@@ -19,6 +19,7 @@ use m2mint_keys::key_ring::Policy;
 use zeroize::Zeroizing;
 
 use crate::limits::{self, source::TrustedProxy};
+use crate::model::Host;
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::Rules;
 
@@ -59,6 +60,19 @@ pub enum Listen {
     Systemd,
 }
 
+/// The files that TLS is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its chain.
+    pub certificate: PathBuf,
+    /// The private key of the certificate.
+    pub private_key: PathBuf,
+    /// Whether somebody else sees to it that nobody reads the private key: systemd, for its credentials.
+    pub guarded: bool,
+    /// Who signs the certificates of administrators.
+    pub client_ca: Option<PathBuf>,
+}
+
 /// Where the master key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MasterKeySource {
@@ -77,6 +91,12 @@ pub enum MasterKeySource {
 pub struct Config {
     /// Where the server listens.
     pub listen: Listen,
+    /// Where the admin API has sockets of its own; `None` leaves it on those of `listen`.
+    pub admin_listen: Option<Listen>,
+    /// Whether plain HTTP is served off loopback.
+    pub plain_http: bool,
+    /// Certificate and private key; without them, HTTP is plain.
+    pub tls: Option<TlsFiles>,
     /// The single file.
     pub database: PathBuf,
     /// `iss`; `None` derives it from the address that was bound.
@@ -85,6 +105,8 @@ pub struct Config {
     pub base_path: String,
     /// Admin keys; without any, the stored one counts.
     pub api_keys: Vec<SecretText>,
+    /// Names under which the admin API is called.
+    pub admin_hosts: Vec<Host>,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
     /// Log directives.
@@ -118,6 +140,8 @@ pub struct Config {
 pub struct ConnectionLimits {
     /// How many at a time.
     pub most: usize,
+    /// Bytes that the body of a request may have.
+    pub largest_body: usize,
     /// How long the head of a request may take to come.
     pub head_time: Duration,
     /// How long a request may take, body and all.

@@ -11,17 +11,17 @@ use std::time::Duration;
 use m2mint_keys::key_ring::{Policy, PolicyError};
 use m2mint_keys::seal::MasterKey;
 use tracing_subscriber::EnvFilter;
-use url::{Host, Url};
+use url::Url;
 
 use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
 use crate::config::{
-    Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources,
+    Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources, TlsFiles,
 };
 use crate::limits::{self, source::TrustedProxy};
-use crate::model::Span;
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::{Rule, Rules};
+use crate::model::{Host, Span};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
 const MOST_WORKERS: usize = 256;
@@ -35,6 +35,9 @@ const LARGEST_SKEW: Duration = Duration::from_secs(3600);
 /// Each takes two file descriptors and some 16 KiB.
 const MOST_CONNECTIONS: usize = 100_000;
 const FEWEST_CONNECTIONS: usize = 16;
+const KIB: usize = 1024;
+const SMALLEST_BODY: usize = 16 * KIB;
+const LARGEST_BODY: usize = 1024 * KIB;
 const MOST_GUESSES: u32 = 1000;
 const FEWEST_A_DAY: u32 = 50;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -42,12 +45,24 @@ const LONGEST_WAIT: Duration = HOUR;
 
 const SHORTEST_AUDIT: Duration = Duration::from_secs(86_400);
 
+/// Why plain HTTP is refused off loopback.
+pub const PLAIN: &str = "secrets and tokens would cross the network in the clear: set tls.certificate and tls.private_key, or, where a proxy \
+    in front does TLS, name its network in trusted_proxies; or accept that with insecure = true";
+/// Why the admin API is refused there.
+pub const PLAIN_ADMIN: &str = "the admin key would cross the network in the clear: set tls.certificate and tls.private_key, or listen on \
+    loopback or unix:PATH";
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Reads every value. Where one is wrong, its default stands in so that the others can be checked too.
 pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Option<Config>, Vec<Shown>) {
     let mut reader = Reader { layers, problems, shown: HashMap::new() };
     let listen = reader.value("listen", Listen::Tcp(DEFAULT_LISTEN), parse_listen, show_listen);
+    let admin_listen = reader.value("admin.listen", None, parse_admin_listen, |listen| {
+        listen.as_ref().map_or("none".into(), show_listen)
+    });
+    let credentials = sources.directory("CREDENTIALS_DIRECTORY");
+    let tls = reader.tls(credentials.as_deref());
     let state = sources.directory("STATE_DIRECTORY");
     let database = state.map_or_else(|| PathBuf::from("m2mint.db"), |state| state.join("m2mint.db"));
     let database = reader.value("database", database, parse_path, |path| path.display().to_string());
@@ -55,9 +70,9 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         if path.is_empty() { "/".into() } else { path.clone() }
     });
     let insecure = reader.value("insecure", false, parse_bool, bool::to_string);
-    let issuer = reader.issuer(&listen, insecure, &base_path);
-    let credentials = sources.directory("CREDENTIALS_DIRECTORY");
+    let issuer = reader.issuer(&listen, tls.is_some(), insecure, &base_path);
     let api_keys = reader.api_keys(credentials.as_deref());
+    let admin_hosts = reader.listed("admin.hosts", Vec::new(), &[';', ','], Host::parse);
     let master_key = reader.master_key(credentials.as_deref(), &database);
     let log = reader.value("log", "info".to_owned(), parse_log, String::clone);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -69,6 +84,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
             parse_within(FEWEST_CONNECTIONS..=MOST_CONNECTIONS),
             usize::to_string,
         ),
+        largest_body: reader.value("limits.body", 64 * KIB, parse_size, show_size),
         head_time: reader.span("limits.head_time", Duration::from_secs(10)),
         request_time: reader.span("limits.request_time", Duration::from_secs(20)),
         // Longer than proxies keep theirs, so that it is they who close.
@@ -98,6 +114,10 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         &[';', ','],
         TrustedProxy::parse,
     );
+    // Loopback does not count: nobody else gets to a listener by it.
+    let plain_http =
+        insecure || trusted_proxies.iter().any(|proxy| matches!(proxy, TrustedProxy::Network(_)));
+    reader.check_listeners(&listen, admin_listen.as_ref(), tls.as_ref(), plain_http);
     let limits = reader.limits();
     let every = reader.value("rotation.every", Some(24 * 90 * HOUR), parse_every, |every| {
         every.map_or("never".into(), |every| Span(every).to_string())
@@ -115,10 +135,14 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
     let config = master_key.map(|master_key| Config {
         listen,
+        admin_listen,
+        plain_http,
+        tls,
         database,
         issuer,
         base_path,
         api_keys,
+        admin_hosts,
         master_key,
         log,
         workers,
@@ -194,10 +218,75 @@ impl Reader<'_> {
         self.problems.add(key, value, &origin, reason);
     }
 
-    fn issuer(&mut self, listen: &Listen, insecure: bool, base_path: &str) -> Option<String> {
+    /// Certificate and private key: those that are named, or else systemd's credentials.
+    fn tls(&mut self, credentials: Option<&Path>) -> Option<TlsFiles> {
+        const KEYS: [(&str, &str); 2] =
+            [("tls.certificate", "tls_certificate"), ("tls.private_key", "tls_private_key")];
+        let credential =
+            |name: &str| credentials.map(|folder| folder.join(name)).filter(|path| path.is_file());
+        let is_silent = KEYS.iter().all(|(key, _)| !self.layers.contains_key(key));
+        let [certificate, private_key] =
+            KEYS.map(|(key, name)| match credential(name).filter(|_| is_silent) {
+                Some(path) => {
+                    self.show(key, path.display().to_string(), Origin::Credential(path.clone()));
+                    Some(path)
+                }
+                None => self.optional_path(key),
+            });
+        let client_ca = self.optional_path("admin.client_ca");
+        match (certificate, private_key) {
+            (Some(certificate), Some(private_key)) => {
+                let guarded = credentials.is_some_and(|folder| private_key.starts_with(folder));
+                Some(TlsFiles { certificate, private_key, guarded, client_ca })
+            }
+            (certificate, private_key) => {
+                for (one, missing, named) in [
+                    (&certificate, "tls.private_key", "tls.certificate"),
+                    (&private_key, "tls.certificate", "tls.private_key"),
+                    (&client_ca, "tls.certificate", "admin.client_ca"),
+                ] {
+                    if one.is_some() && self.problems.0.is_empty() {
+                        self.problem(missing, &format!("it is needed where {named} is set"));
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn optional_path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let parse = |text: &str| if text == "none" { Ok(None) } else { parse_path(text).map(Some) };
+        self.value(key, None, parse, |path| {
+            path.as_ref().map_or("none".into(), |path| path.display().to_string())
+        })
+    }
+
+    /// Who may listen where, as far as the configuration alone can tell.
+    fn check_listeners(
+        &mut self,
+        listen: &Listen,
+        admin: Option<&Listen>,
+        tls: Option<&TlsFiles>,
+        plain_http: bool,
+    ) {
+        let is_open = |listen: &Listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback());
+        if is_open(listen) && tls.is_none() && !plain_http {
+            self.problem("listen", PLAIN);
+        }
+        if admin.is_some_and(is_open) && tls.is_none() {
+            self.problem("admin.listen", PLAIN_ADMIN);
+        }
+        let has_client_ca = tls.is_some_and(|tls| tls.client_ca.is_some());
+        if has_client_ca && !matches!((admin, listen), (Some(Listen::Tcp(_)), _) | (None, Listen::Systemd)) {
+            self.problem("admin.client_ca", "it guards the address in admin.listen: set that too");
+        }
+    }
+
+    fn issuer(&mut self, listen: &Listen, tls: bool, insecure: bool, base_path: &str) -> Option<String> {
+        let scheme = if tls { "https" } else { "http" };
         let derived = match listen {
             Listen::Tcp(address) if !address.ip().is_unspecified() => {
-                Some(format!("http://{address}{base_path}"))
+                Some(format!("{scheme}://{address}{base_path}"))
             }
             _ => None,
         };
@@ -207,7 +296,7 @@ impl Reader<'_> {
         if self.problems.0.iter().any(|problem| problem.key == "issuer" || problem.key == "listen") {
             return issuer;
         }
-        let secure = issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https://"));
+        let secure = issuer.as_ref().or(derived.as_ref()).is_some_and(|url| url.starts_with("https://"));
         if issuer.is_none() && derived.is_none() {
             self.problem(
                 "issuer",
@@ -411,6 +500,21 @@ fn parse_guesses_a_day(text: &str) -> Result<u32, String> {
     })
 }
 
+fn parse_size(text: &str) -> Result<usize, String> {
+    let units = [("KiB", KIB), ("MiB", KIB * KIB)];
+    let size = units.into_iter().find_map(|(unit, factor)| {
+        text.strip_suffix(unit)?.trim_end().parse::<usize>().ok()?.checked_mul(factor)
+    });
+    let size = size.filter(|size| (SMALLEST_BODY..=LARGEST_BODY).contains(size));
+    size.ok_or_else(|| {
+        format!("write a size between {} and {}", show_size(&SMALLEST_BODY), show_size(&LARGEST_BODY))
+    })
+}
+
+fn show_size(bytes: &usize) -> String {
+    format!("{}KiB", bytes / KIB)
+}
+
 fn parse_listen(text: &str) -> Result<Listen, String> {
     if text == "systemd" {
         return Ok(Listen::Systemd);
@@ -425,6 +529,17 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
     let address = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     let address = address.as_deref().unwrap_or(text).parse().map(Listen::Tcp);
     address.map_err(|_| "write an IP address and a port such as 127.0.0.1:3567, unix:PATH, or systemd".into())
+}
+
+fn parse_admin_listen(text: &str) -> Result<Option<Listen>, String> {
+    match text {
+        // As `config show` writes it.
+        "none" => Ok(None),
+        "systemd" => {
+            Err("systemd's sockets are those of listen; name one admin (FileDescriptorName=)".into())
+        }
+        text => parse_listen(text).map(Some),
+    }
 }
 
 fn show_listen(listen: &Listen) -> String {
@@ -463,7 +578,7 @@ fn parse_issuer(text: &str) -> Result<String, String> {
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none();
-    let hosted = matches!(url.host(), Some(Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_)));
+    let hosted = url.host().is_some();
     if !matches!(url.scheme(), "http" | "https") || !hosted || !plain {
         return Err("it must be an https URL without user, query and fragment".into());
     }

@@ -1,42 +1,40 @@
-//! Who may administer: holders of an admin key.
+//! Who may administer: holders of an admin key, each within its roles.
 
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
+use actix_web::http::Method;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
-use m2mint_keys::crypto;
 
+use crate::directory::admin_keys::NotAccepted;
 use crate::http::State;
 use crate::http::error::AdminError;
-use crate::http::exchange;
+use crate::http::{exchange, guards};
 use crate::limits::Door;
+use crate::model::Role;
 use crate::model::audit::Origin;
 
-/// SHA-256 of every admin key that is accepted.
-#[derive(Default)]
-pub struct AdminKeys(Vec<[u8; 32]>);
+/// What each call of the admin API takes. A call that does not stand here takes an unrestricted key.
+const CALLS: [(Method, &str, Role); 12] = [
+    (Method::GET, "/recipe/jwt/jwks", Role::Read),
+    (Method::GET, "/recipe/oauth/clients", Role::Read),
+    (Method::GET, "/recipe/oauth/clients/list", Role::Read),
+    (Method::GET, "/recipe/oauth/audiences", Role::Read),
+    (Method::POST, "/recipe/oauth/introspect", Role::Read),
+    (Method::POST, "/recipe/oauth/clients", Role::Clients),
+    (Method::PUT, "/recipe/oauth/clients", Role::Clients),
+    (Method::POST, "/recipe/oauth/clients/remove", Role::Clients),
+    (Method::POST, "/recipe/oauth/token", Role::Clients),
+    (Method::POST, "/recipe/oauth/token/revoke", Role::Clients),
+    (Method::POST, "/recipe/oauth/tokens/revoke", Role::Clients),
+    (Method::PUT, "/recipe/oauth/audiences", Role::Keys),
+];
 
-impl AdminKeys {
-    /// Keys with these hashes.
-    #[must_use]
-    pub fn new(hashes: Vec<[u8; 32]>) -> Self {
-        Self(hashes)
-    }
-
-    /// Which of them `presented` is, counted from 1. Every one is compared, in constant time.
-    #[must_use]
-    pub fn find(&self, presented: &str) -> Option<usize> {
-        let digest = crypto::sha256(presented.as_bytes());
-        let numbered = self.0.iter().zip(1..);
-        numbered.fold(
-            None,
-            |found, (key, number)| {
-                if crypto::digests_equal(key, &digest) { Some(number) } else { found }
-            },
-        )
-    }
+fn needed(request: &HttpRequest) -> Role {
+    let call = CALLS.iter().find(|(method, path, _)| method == request.method() && *path == request.path());
+    call.map_or(Role::All, |(_, _, role)| *role)
 }
 
 /// Proof that a request carries an admin key. Handlers that take one cannot be reached without.
@@ -60,15 +58,46 @@ fn admin(request: &HttpRequest) -> Result<Admin, AdminError> {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
-    let presented = header("api-key").or(bearer).ok_or(AdminError::InvalidApiKey)?;
-    let state = request.app_data::<Data<State>>().ok_or(AdminError::InvalidApiKey)?;
+    let not_given = || AdminError::InvalidApiKey(NotAccepted::Unknown);
+    let presented = header("api-key").or(bearer).ok_or_else(not_given)?;
+    let state = request.app_data::<Data<State>>().ok_or_else(not_given)?;
     let (source, now) = (exchange::source(request, state), state.clock.steady());
     let leave = state.limiter.admit(Door::Admin, source, presented, || false, now);
     let leave = leave.map_err(AdminError::GuessedTooOften)?;
-    let Some(number) = state.admin_keys.load().find(presented) else {
+    let holder = state.directory.admin_keys().find(presented, state.clock.wall()).map_err(|why| {
         state.limiter.wrong(&leave);
-        return Err(AdminError::InvalidApiKey);
-    };
+        AdminError::InvalidApiKey(why)
+    })?;
     state.limiter.right(&leave, now);
-    Ok(Admin { origin: exchange::origin(request, state, format!("api_key {number}")) })
+    let needed = needed(request);
+    if !holder.roles.allow(needed) {
+        // Which is one of those in `routes`: nothing else has a handler.
+        let call = format!("{} {}", request.method(), request.path());
+        return Err(AdminError::MissingRole { holder: holder.name, call, needed });
+    }
+    guards::demand_json(request)?;
+    Ok(Admin { origin: exchange::origin(request, state, holder.name) })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_nobody_gave_a_role_takes_an_unrestricted_key() {
+        let needed =
+            |method, path| needed(&TestRequest::default().method(method).uri(path).to_http_request());
+        assert_eq!(needed(Method::GET, "/recipe/oauth/clients/list?pageSize=1"), Role::Read);
+        for (method, path) in [
+            (Method::PUT, "/recipe/oauth/clients/list"),
+            (Method::DELETE, "/recipe/oauth/clients"),
+            (Method::GET, "/recipe/oauth/clients/"),
+            (Method::GET, "/recipe/oauth/client%73"),
+            (Method::POST, "/recipe/keys/rotate"),
+        ] {
+            assert_eq!(needed(method, path), Role::All, "{path}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Every error that leaves the server, and the only place where one turns into a status and a body.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -9,8 +10,10 @@ use serde_json::json;
 
 use crate::administration::AdministrationError;
 use crate::audit::refusals::Door;
+use crate::directory::admin_keys::NotAccepted;
 use crate::issuer::Refusal;
 use crate::limits::Wait;
+use crate::model::{Host, Role};
 use crate::store::StoreError;
 
 /// Seconds after which to try again when the server is in trouble.
@@ -20,6 +23,8 @@ const RETRY_SECONDS: u64 = 1;
 const TOO_MANY_GUESSES: &str = "too many wrong secrets; try again later";
 
 const OVERLOADED: &str = "more tokens are asked for than this server can sign; try again shortly";
+
+const TOO_LARGE: &str = "the request is larger than this server reads (limits.body)";
 
 const DATABASE_TROUBLE: &str = "the server cannot use its database right now; try again shortly";
 
@@ -125,7 +130,7 @@ impl OAuthError {
             Code::TooManyTokens => Door::Token,
             _ => return None,
         };
-        Some(NotLetIn { door, client: self.client.as_deref(), reason })
+        Some(NotLetIn { client: self.client.as_deref(), ..NotLetIn::at(door, reason) })
     }
 
     /// The description in the characters that RFC 6749 §5.2 allows.
@@ -141,14 +146,22 @@ impl OAuthError {
 }
 
 /// Somebody who was not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotLetIn<'a> {
     /// Where.
     pub door: Door,
     /// The client that it said to be. It may be anything.
     pub client: Option<&'a str>,
+    /// The admin key, where it was a good one.
+    pub actor: Option<&'a str>,
     /// Why, as far as the log may know.
-    pub reason: &'a str,
+    pub reason: Cow<'a, str>,
+}
+
+impl<'a> NotLetIn<'a> {
+    fn at(door: Door, reason: impl Into<Cow<'a, str>>) -> Self {
+        Self { door, client: None, actor: None, reason: reason.into() }
+    }
 }
 
 impl From<Refusal> for OAuthError {
@@ -191,7 +204,7 @@ impl PublicError {
     /// The body is larger than the server reads.
     #[must_use]
     pub fn too_large() -> Self {
-        let error = OAuthError::invalid_request("the request is larger than 64 KiB");
+        let error = OAuthError::invalid_request(TOO_LARGE);
         Self { error, status: Some(StatusCode::PAYLOAD_TOO_LARGE), challenge: false }
     }
 
@@ -253,9 +266,35 @@ impl ResponseError for PublicError {
 /// An error of the admin API, in the shapes of the SuperTokens core.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// No admin key, or a wrong one.
+    /// No admin key, or one that is not accepted. Why not is for the log alone.
     #[error("Invalid API key")]
-    InvalidApiKey,
+    InvalidApiKey(NotAccepted),
+    /// A good admin key, for something else.
+    #[error(
+        "this admin key may not do that: {call} takes the role {needed} (m2mint admin-keys add NAME --role {needed})"
+    )]
+    MissingRole {
+        /// The key by its name.
+        holder: String,
+        /// The call.
+        call: String,
+        /// What it takes.
+        needed: Role,
+    },
+    /// The request does not say, or not once, whom it is meant for.
+    #[error("the admin API takes requests with one well-formed Host header only")]
+    NoHost,
+    /// The request is meant for somebody else, or for a name that nobody has told the server.
+    #[error(
+        "the admin API is not known as {0}. If that is one of its names, add it to admin.hosts in the configuration"
+    )]
+    WrongHost(Host),
+    /// A web page sends the request.
+    #[error("the admin API takes no requests from web pages of other sites (Origin, Sec-Fetch-Site)")]
+    CrossSite,
+    /// The body is something else than JSON.
+    #[error("the body has to be JSON: send it with content-type: application/json")]
+    NotJson,
     /// Too many wrong admin keys came from there.
     #[error("Too many invalid API keys; try again later")]
     GuessedTooOften(Wait),
@@ -263,7 +302,7 @@ pub enum AdminError {
     #[error("{0}")]
     BadInput(String),
     /// The body is larger than the server reads.
-    #[error("the request is larger than 64 KiB")]
+    #[error("{TOO_LARGE}")]
     TooLarge,
     /// There is no such client.
     #[error("there is no such client")]
@@ -308,12 +347,15 @@ impl AdminError {
     #[must_use]
     pub fn not_let_in(&self) -> Option<NotLetIn<'_>> {
         match self {
-            Self::InvalidApiKey => {
-                Some(NotLetIn { door: Door::Admin, client: None, reason: "no admin key, or a wrong one" })
+            Self::InvalidApiKey(why) => Some(NotLetIn::at(Door::Admin, why.to_string())),
+            Self::MissingRole { holder, call, needed } => {
+                let reason = format!("{call} takes the role {needed}");
+                Some(NotLetIn { actor: Some(holder), ..NotLetIn::at(Door::Role, reason) })
             }
-            Self::GuessedTooOften(_) => {
-                Some(NotLetIn { door: Door::Admin, client: None, reason: "too many wrong admin keys" })
+            Self::NoHost | Self::WrongHost(_) | Self::CrossSite => {
+                Some(NotLetIn::at(Door::Admin, self.to_string()))
             }
+            Self::GuessedTooOften(_) => Some(NotLetIn::at(Door::Admin, "too many wrong admin keys")),
             Self::OAuth(error) => error.not_let_in(),
             _ => None,
         }
@@ -348,7 +390,10 @@ impl From<AdministrationError> for AdminError {
 impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::InvalidApiKey => StatusCode::UNAUTHORIZED,
+            Self::InvalidApiKey(_) => StatusCode::UNAUTHORIZED,
+            Self::MissingRole { .. } | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::NoHost | Self::WrongHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::GuessedTooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BadInput(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

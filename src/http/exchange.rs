@@ -1,16 +1,18 @@
 //! What surrounds each exchange: a request id, an end to those that take too long, a count of those under way, the log line
 //! of those that failed, and no kept-alive connection once the server is stopping.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::Version;
 use actix_web::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use m2mint_keys::crypto::{self, CryptoError};
 use m2mint_keys::time::millis;
 use serde_json::json;
@@ -98,13 +100,18 @@ pub async fn surround(
     // Where handlers find it: in place of one that cannot be logged.
     request.headers_mut().insert(X_REQUEST_ID, id.clone());
     // While it lives, the connection is not idle.
-    let busy = request.conn_data::<Seat>().map(Seat::busy);
+    let seat = request.extensions().get::<Arc<Seat>>().cloned();
+    let busy = request.conn_data::<Arc<Seat>>().or(seat.as_ref()).map(|seat| seat.busy());
+    let is_multiplexed = request.version() >= Version::HTTP_2;
     let longest = Duration::from_millis(exchanges.longest.load(Ordering::Relaxed));
     let mut response = match tokio::time::timeout(longest, next.call(request)).await {
         Ok(response) => response?,
         Err(_) => {
-            busy.as_ref().inspect(|busy| busy.stop_reading());
-            return Err(InternalError::from_response("too slow", too_slow()).into());
+            // In HTTP/2, only this stream ends: others share the connection.
+            if !is_multiplexed {
+                busy.as_ref().inspect(|busy| busy.stop_reading());
+            }
+            return Err(InternalError::from_response("too slow", too_slow(id)).into());
         }
     };
     note_refusal(&response);
@@ -120,9 +127,13 @@ pub async fn surround(
 }
 
 /// What is told to somebody whose body does not come. Nothing more is read from the connection.
-fn too_slow() -> HttpResponse {
+fn too_slow(id: HeaderValue) -> HttpResponse {
     let told = json!({"error": "invalid_request", "error_description": "the request took too long to come"});
-    HttpResponse::RequestTimeout().insert_header((CACHE_CONTROL, "no-store")).force_close().json(told)
+    HttpResponse::RequestTimeout()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((X_REQUEST_ID, id))
+        .force_close()
+        .json(told)
 }
 
 /// Where a request comes from: the other end of the connection, or whoever a trusted proxy says it passes on.
@@ -160,12 +171,12 @@ fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
     state.keeper.refusals().note(refused.door, || Refused {
         door: refused.door,
         at: state.clock.wall(),
-        origin: origin(response.request(), state, "unknown"),
+        origin: origin(response.request(), state, refused.actor.unwrap_or("unknown")),
         client: refused
             .client
             .filter(|id| state.directory.client(id, &state.directory.guard()).is_some())
             .map(str::to_owned),
-        reason: refused.reason.to_owned(),
+        reason: refused.reason.into_owned(),
     });
 }
 

@@ -11,6 +11,7 @@
 //! | [`core_token`] | the SuperTokens core's token calls |
 //! | [`core`] | `/hello`, `/apiversion` |
 //! | [`admin`] | who may administer |
+//! | [`guards`] | what keeps web pages away from the admin API |
 //! | [`parameters`] | named parameters, from a form or from JSON |
 //! | [`request`] | bodies, HTTP Basic, the admin API's JSON |
 //! | [`error`] | every error that leaves the server |
@@ -26,6 +27,7 @@ pub mod discovery;
 pub mod error;
 pub mod exchange;
 pub mod forward_auth;
+pub mod guards;
 pub mod introspect;
 pub mod jwks;
 pub mod parameters;
@@ -34,21 +36,24 @@ pub mod request;
 pub mod revoke;
 pub mod token;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::web::{self, ServiceConfig};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, ResponseError as _};
 use arc_swap::ArcSwap;
 
 use crate::background;
 use crate::clock::Clock;
 use crate::directory::Directory;
-use crate::http::admin::AdminKeys;
 use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
 use crate::limits::{Limiter, source::TrustedProxy};
+use crate::listeners::Side;
+use crate::model::Host;
 use crate::model::rule::Rules;
 use crate::rotation::keeper::Keeper;
 use crate::store::{Store, StoreError};
@@ -71,8 +76,10 @@ pub struct State {
     pub limiter: Limiter,
     /// Who says where a request comes from.
     pub trusted_proxies: ArcSwap<Vec<TrustedProxy>>,
-    /// Who may administer.
-    pub admin_keys: ArcSwap<AdminKeys>,
+    /// Where the server listens.
+    pub addresses: Vec<SocketAddr>,
+    /// The names that the admin API has besides those.
+    pub admin_hosts: ArcSwap<Vec<Host>>,
     /// RFC 8414 metadata, ready to send.
     pub metadata: Metadata,
     /// Path of the public API: `/auth`, or nothing.
@@ -121,42 +128,56 @@ fn stopping() -> StoreError {
     StoreError::Corrupt("the server is stopping".into())
 }
 
-/// Every route.
-pub fn routes(config: &mut ServiceConfig, base_path: &str) {
-    config.app_data(request::body_limit());
+/// The routes of a listener, with bodies of at most `largest_body` bytes. The key set and `/hello` are on all of them: a backend that administers needs the keys too.
+pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_body: usize) {
+    config.app_data(PayloadConfig::new(largest_body));
+    config
+        .service(readable(&format!("{base_path}/jwt/jwks.json"), jwks::get))
+        .service(readable("/.well-known/jwks.json", jwks::get))
+        .service(readable("/hello", core::hello));
+    if side != Side::Admin {
+        public_routes(config, base_path);
+    }
+    if side != Side::Public {
+        config
+            .service(readable("/apiversion", core::api_version))
+            .service(web::scope("/recipe").wrap(from_fn(guards::keep_web_pages_out)).configure(admin_routes));
+    }
+}
+
+fn public_routes(config: &mut ServiceConfig, base_path: &str) {
     let public = |path: &str| format!("{base_path}{path}");
     config
         .service(only_post(&public("/oauth/token")).route(web::post().to(token::post)))
         .service(only_post(&public("/oauth/introspect")).route(web::post().to(introspect::post)))
         .service(only_post(&public("/oauth/revoke")).route(web::post().to(revoke::post)))
-        .service(web::resource(public("/verify")).default_service(web::to(forward_auth::check)))
-        .service(readable(&public("/jwt/jwks.json"), jwks::get))
-        .service(readable("/.well-known/jwks.json", jwks::get));
+        .service(web::resource(public("/verify")).default_service(web::to(forward_auth::check)));
     for path in discovery::paths(base_path) {
         config.service(readable(&path, discovery::get));
     }
-    let admin = |path: &str| web::resource(format!("/recipe{path}"));
+}
+
+/// The admin API, below its path.
+fn admin_routes(config: &mut ServiceConfig) {
     config
-        .service(readable("/hello", core::hello))
-        .service(readable("/apiversion", core::api_version))
-        .service(admin("/jwt/jwks").route(web::get().to(jwks::get_with_status)))
+        .service(web::resource("/jwt/jwks").route(web::get().to(jwks::get_with_status)))
         .service(
-            admin("/oauth/clients")
+            web::resource("/oauth/clients")
                 .route(web::post().to(clients::create))
                 .route(web::get().to(clients::get))
                 .route(web::put().to(clients::update)),
         )
-        .service(admin("/oauth/clients/list").route(web::get().to(clients::list)))
-        .service(admin("/oauth/clients/remove").route(web::post().to(clients::remove)))
+        .service(web::resource("/oauth/clients/list").route(web::get().to(clients::list)))
+        .service(web::resource("/oauth/clients/remove").route(web::post().to(clients::remove)))
         .service(
-            admin("/oauth/audiences")
+            web::resource("/oauth/audiences")
                 .route(web::get().to(audiences::list))
                 .route(web::put().to(audiences::set)),
         )
-        .service(admin("/oauth/token").route(web::post().to(core_token::issue)))
-        .service(admin("/oauth/introspect").route(web::post().to(core_token::introspect)))
-        .service(admin("/oauth/token/revoke").route(web::post().to(core_token::revoke)))
-        .service(admin("/oauth/tokens/revoke").route(web::post().to(core_token::revoke_all)));
+        .service(web::resource("/oauth/token").route(web::post().to(core_token::issue)))
+        .service(web::resource("/oauth/introspect").route(web::post().to(core_token::introspect)))
+        .service(web::resource("/oauth/token/revoke").route(web::post().to(core_token::revoke)))
+        .service(web::resource("/oauth/tokens/revoke").route(web::post().to(core_token::revoke_all)));
 }
 
 fn only_post(path: &str) -> Resource {

@@ -3,7 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use actix_web::web::{Bytes, PayloadConfig};
+use actix_web::web::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use m2mint_keys::json;
@@ -12,17 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::http::parameters::form_decoded;
 
-/// The largest body that is read, in bytes.
-pub const MAX_BODY: usize = 64 * 1024;
-
 /// A body, or why there is none.
 pub type Body = Result<Bytes, actix_web::Error>;
-
-/// Makes [`Body`] refuse what is larger than [`MAX_BODY`].
-#[must_use]
-pub fn body_limit() -> PayloadConfig {
-    PayloadConfig::new(MAX_BODY)
-}
 
 /// Whether a body was refused for its size.
 #[must_use]

@@ -14,7 +14,7 @@ const NO_LOGIN: &str = "4294967295";
 /// Who does something, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// An admin key by its place, a user of the machine, a client, a signal, the timer.
+    /// An admin key by its name or its place in the configuration, a user of the machine, a client, a signal, the timer.
     pub actor: String,
     /// The other end of the connection.
     pub address: Option<String>,
@@ -71,8 +71,10 @@ pub enum Action {
     TokensRevoke,
     /// It was said what tokens for an audience are signed with.
     AudienceSet,
-    /// The first start made an admin key.
+    /// An admin key was made.
     AdminKeyCreate,
+    /// An admin key was removed.
+    AdminKeyRemove,
     /// A key was made with its ring.
     KeyFound,
     /// Somebody asked for a rotation.
@@ -97,6 +99,8 @@ pub enum Action {
     MasterKeyRotate,
     /// Somebody was not let in.
     AuthenticationRefuse,
+    /// An admin key has not the role that a call takes.
+    AuthorizationRefuse,
     /// A client asked for more tokens than it may get.
     TokenRefuse,
     /// A server began to serve the file.
@@ -119,6 +123,7 @@ impl Action {
             Self::TokensRevoke => "tokens.revoke",
             Self::AudienceSet => "audience.set",
             Self::AdminKeyCreate => "admin_key.create",
+            Self::AdminKeyRemove => "admin_key.remove",
             Self::KeyFound => "key.found",
             Self::KeyRotationAsk => "key.rotation_ask",
             Self::KeyRevocationAsk => "key.revocation_ask",
@@ -131,6 +136,7 @@ impl Action {
             Self::ClockTrust => "clock.trust",
             Self::MasterKeyRotate => "master_key.rotate",
             Self::AuthenticationRefuse => "authentication.refuse",
+            Self::AuthorizationRefuse => "authorization.refuse",
             Self::TokenRefuse => "token.refuse",
             Self::ServerStart => "server.start",
             Self::ServerStop => "server.stop",
@@ -139,7 +145,7 @@ impl Action {
 
     const fn outcome(self) -> &'static str {
         match self {
-            Self::AuthenticationRefuse | Self::TokenRefuse => "refused",
+            Self::AuthenticationRefuse | Self::AuthorizationRefuse | Self::TokenRefuse => "refused",
             Self::ClockJump => "seen",
             Self::KeyRotationAsk | Self::KeyRevocationAsk => "asked",
             _ => "done",

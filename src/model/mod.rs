@@ -8,8 +8,10 @@
 //! | [`grants`] | what a client may ask for |
 //! | [`secret`] | client secrets and admin keys |
 //! | [`client`] | the client, as administrators see it |
+//! | [`host`] | hosts as requests and web pages name them |
 //! | [`network`] | IP networks |
 //! | [`restrictions`] | from where, when and how often a client gets tokens |
+//! | [`role`] | what the holder of an admin key may do |
 //! | [`rule`] | which token a request needs that a proxy asks about |
 //! | [`span`] | durations as people write them |
 
@@ -17,17 +19,21 @@ pub mod audience;
 pub mod audit;
 pub mod client;
 pub mod grants;
+pub mod host;
 pub mod names;
 pub mod network;
 pub mod restrictions;
+pub mod role;
 pub mod rule;
 pub mod secret;
 pub mod span;
 
 pub use client::{Client, Settings};
 pub use grants::Grants;
-pub use names::{Audience, ClientId, InvalidName, Scope, ScopePattern};
+pub use host::Host;
+pub use names::{AdminKeyName, Audience, ClientId, InvalidName, Scope, ScopePattern};
 pub use network::Network;
 pub use restrictions::Restrictions;
+pub use role::{Role, Roles};
 pub use secret::{AdminKey, ClientSecret, SecretHash};
 pub use span::Span;

@@ -10,6 +10,8 @@ pub const MAX_SCOPE_LENGTH: usize = 200;
 pub const MAX_AUDIENCES: usize = 50;
 /// The longest audience, in characters.
 pub const MAX_AUDIENCE_LENGTH: usize = 500;
+/// The longest name of an admin key, in characters.
+pub const MAX_ADMIN_KEY_NAME_LENGTH: usize = 64;
 /// The longest client id, in characters.
 pub const MAX_CLIENT_ID_LENGTH: usize = 200;
 
@@ -93,6 +95,11 @@ macro_rules! name_type {
 name_type!(
     /// A client identifier (RFC 6749 §2.2): visible ASCII.
     ClientId, "client id", MAX_CLIENT_ID_LENGTH, |c| matches!(c, '\x21'..='\x7e')
+);
+name_type!(
+    /// The name of an admin key: letters, digits and `- _ .`, so that it can stand in a log.
+    AdminKeyName, "name of an admin key", MAX_ADMIN_KEY_NAME_LENGTH,
+    |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 );
 name_type!(
     /// One scope token (RFC 6749 §3.3): `%x21 / %x23-5B / %x5D-7E`.

@@ -9,7 +9,7 @@
 //! | [`revocations`] | revoked tokens |
 //! | [`audit`] | the audit log and its signed heads |
 //! | [`changes`] | what changed since, also by other processes |
-//! | [`admin_keys`] | the key that the first start makes |
+//! | [`admin_keys`] | who may administer, besides whoever holds a key of the configuration |
 
 pub mod admin_keys;
 pub mod audiences;

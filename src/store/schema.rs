@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 /// Numbered, forward only: `PRAGMA user_version` says how many have been applied.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_algorithms.sql"),
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_removed_clients.sql"),
     include_str!("migrations/0005_restrictions.sql"),
+    include_str!("migrations/0006_admin_keys.sql"),
 ];
 
 /// Marks the file as m2mint's (`PRAGMA application_id`): "m2mt".
@@ -254,6 +255,22 @@ fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_admin_key_of_before_there_were_names_stays_and_has_one() {
+        let db = Connection::open_in_memory().unwrap();
+        let (last, before) = MIGRATIONS[..6].split_last().unwrap();
+        before.iter().for_each(|migration| db.execute_batch(migration).unwrap());
+        for (hash, created_at) in [([2_u8; 32], 20), ([1; 32], 10)] {
+            db.execute("INSERT INTO admin_keys VALUES (?1, ?2)", (hash, created_at)).unwrap();
+        }
+        db.execute_batch(last).unwrap();
+        let kept = crate::store::admin_keys::all(&db).unwrap();
+        let seen: Vec<_> =
+            kept.iter().map(|key| (key.name.as_str(), key.hash.0[0], key.founding, key.expires_at)).collect();
+        assert_eq!(seen, [("first", 1, true, None), ("first-2", 2, true, None)]);
+        assert!(kept.iter().all(|key| key.roles == crate::model::Roles::unrestricted()));
+    }
 
     #[test]
     fn a_claim_excludes_every_other_and_ends_when_it_is_dropped() {

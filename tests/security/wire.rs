@@ -13,17 +13,19 @@ pub struct Wire {
     buffer: Vec<u8>,
 }
 
-/// A request, ready to be sent.
-pub struct Request(Vec<u8>);
+/// A request, ready to be sent to whichever server.
+pub struct Request {
+    line: String,
+    rest: String,
+}
 
 impl Request {
     pub fn new(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Self {
-        let mut text =
-            format!("{method} {path} HTTP/1.1\r\nhost: m2mint\r\ncontent-length: {}\r\n", body.len());
+        let mut rest = format!("content-length: {}\r\n", body.len());
         for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
+            rest += &format!("{name}: {value}\r\n");
         }
-        Self((text + "\r\n" + body).into_bytes())
+        Self { line: format!("{method} {path} HTTP/1.1\r\n"), rest: rest + "\r\n" + body }
     }
 
     /// A request for a token that a proxy on this machine passes on for `from`.
@@ -59,9 +61,10 @@ impl Wire {
 
     /// The same, with the time that it took.
     pub fn timed(&mut self, request: &Request) -> (u16, Duration) {
+        let bytes = format!("{}host: {}\r\n{}", request.line, self.host, request.rest).into_bytes();
         loop {
             let begun = Instant::now();
-            if let Some(status) = self.exchange(request) {
+            if let Some(status) = self.exchange(&bytes) {
                 return (status, begun.elapsed());
             }
             // It had ended, as idle connections do.
@@ -69,8 +72,8 @@ impl Wire {
         }
     }
 
-    fn exchange(&mut self, request: &Request) -> Option<u16> {
-        self.stream.write_all(&request.0).ok()?;
+    fn exchange(&mut self, request: &[u8]) -> Option<u16> {
+        self.stream.write_all(request).ok()?;
         let mut have = 0;
         loop {
             let read = self.stream.read(&mut self.buffer[have..]).ok().filter(|read| *read > 0)?;

@@ -32,7 +32,11 @@ fn every_act_of_an_administrator_leaves_one_entry() {
     assert_eq!(made["changed"]["secret"], json!(1), "{made}");
 
     let token = server.token(&client);
-    let headers = [("api-key", crate::support::ADMIN_KEY), ("x-request-id", "from-the-proxy-7")];
+    let headers = [
+        ("api-key", crate::support::ADMIN_KEY),
+        ("content-type", "application/json"),
+        ("x-request-id", "from-the-proxy-7"),
+    ];
     let body =
         json!({"clientId": client.id, "scope": "file.view", "metadata": {"hidden": "hidden"}}).to_string();
     call("PUT", &server.endpoint("/recipe/oauth/clients"), &headers, body.as_bytes());

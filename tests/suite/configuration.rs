@@ -41,7 +41,11 @@ fn flags_win_over_environment_over_file_over_defaults_and_show_says_which() {
     assert_eq!(line("rotation.every"), "rotation.every 50d M2MINT_ROTATION__EVERY");
     assert_eq!(line("token.lifetime"), "token.lifetime 10m m2mint.toml");
     assert_eq!(line("rotation.propagation"), "rotation.propagation 25h default");
-    assert_eq!(shown.lines().count(), 27, "the header, and every key that is in force: {shown}");
+    assert_eq!(
+        shown.lines().count(),
+        m2mint::config::keys::KEYS.len(),
+        "the header, and every key that is in force: {shown}"
+    );
 }
 
 #[test]
@@ -128,15 +132,57 @@ fn an_issuer_without_https_needs_a_loopback_address_or_consent() {
     let check = |arguments: &[&str]| {
         run(directory.path(), &[], &[arguments, &["config", "check"]].concat()).status.success()
     };
+    let proxy = ["--set", "trusted_proxies=192.0.2.7"];
+    let behind = |arguments: &[&str]| check(&[&proxy, arguments].concat());
     assert!(check(&["--listen", "127.0.0.1:1"]));
     assert!(check(&["--listen", "[::1]:1"]));
-    assert!(!check(&["--listen", "192.0.2.1:1"]));
-    assert!(!check(&["--listen", "0.0.0.0:1"]));
-    assert!(!check(&["--listen", "0.0.0.0:1", "--issuer", "http://auth.example.com"]));
-    assert!(check(&["--listen", "0.0.0.0:1", "--issuer", "https://auth.example.com"]));
+    assert!(!behind(&["--listen", "192.0.2.1:1"]));
+    assert!(!behind(&["--listen", "0.0.0.0:1"]));
+    assert!(!behind(&["--listen", "0.0.0.0:1", "--issuer", "http://auth.example.com"]));
+    assert!(behind(&["--listen", "0.0.0.0:1", "--issuer", "https://auth.example.com"]));
     assert!(check(&["--listen", "192.0.2.1:1", "--set", "insecure=true"]));
     assert!(!check(&["--listen", "unix:/run/m2mint.sock"]));
     assert!(check(&["--listen", "unix:/run/m2mint.sock", "--issuer", "https://auth.example.com"]));
+}
+
+#[test]
+fn plain_http_off_loopback_needs_a_proxy_or_consent() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |arguments: &[&str]| {
+        let listen = ["--listen", "0.0.0.0:1", "--issuer", "https://auth.example.com"];
+        let output = run(directory.path(), &[], &[&listen, arguments, &["config", "check"]].concat());
+        (output.status.success(), text(&output.stderr))
+    };
+    for refused in ["loopback; unix", "none", "loopback"] {
+        let (good, problems) = check(&["--set", &format!("trusted_proxies={refused}")]);
+        assert!(!good && problems.starts_with("m2mint: listen = 0.0.0.0:1 (from --listen): "), "{problems}");
+        for way_out in ["tls.certificate", "trusted_proxies", "insecure = true"] {
+            assert!(problems.contains(way_out), "{problems}");
+        }
+    }
+    assert!(check(&["--set", "trusted_proxies=192.0.2.7; loopback"]).0);
+    assert!(check(&["--set", "insecure=true"]).0);
+}
+
+#[test]
+fn the_admin_api_off_loopback_needs_tls_whoever_consents() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |arguments: &[&str]| {
+        let output = run(directory.path(), &[], &[arguments, &["config", "check"]].concat());
+        (output.status.success(), text(&output.stderr))
+    };
+    for good in ["127.0.0.1:2", "[::1]:2", "unix:/run/m2mint-admin.sock", "none"] {
+        let (is_good, problems) = check(&["--set", &format!("admin.listen={good}")]);
+        assert!(is_good, "{problems}");
+    }
+    for consent in ["insecure=true", "trusted_proxies=192.0.2.7"] {
+        let (good, problems) = check(&["--set", "admin.listen=0.0.0.0:2", "--set", consent]);
+        assert!(!good && problems.contains("admin.listen = 0.0.0.0:2 (from --set): "), "{problems}");
+    }
+    let (good, problems) = check(&["--set", "admin.listen=systemd"]);
+    assert!(!good && problems.contains("FileDescriptorName"), "{problems}");
+    let (good, problems) = check(&["--set", "admin.client_ca=ca.pem"]);
+    assert!(!good && problems.contains("tls.certificate"), "{problems}");
 }
 
 #[test]

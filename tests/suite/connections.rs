@@ -99,7 +99,8 @@ fn slow_heads_and_bodies_come_to_an_end() {
     for slow in [&mut body, &mut chunks] {
         let answer = rest(slow);
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"invalid_request\""), "{answer}");
-        assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+        let head = answer.to_lowercase();
+        assert!(head.contains("connection: close") && head.contains("x-request-id: "), "{answer}");
     }
     assert!(
         begun.elapsed() < Duration::from_secs(25),

@@ -7,6 +7,8 @@
 mod support;
 
 mod admin_api;
+mod admin_guards;
+mod admin_keys;
 mod algorithms;
 mod audit;
 mod audit_tampering;
@@ -19,6 +21,7 @@ mod erasure;
 mod foreign;
 mod forward_auth;
 mod guessing;
+mod http2;
 mod introspection;
 mod limits;
 mod live_rotation;
@@ -30,6 +33,7 @@ mod rotation;
 mod secrets_nowhere;
 mod start;
 mod systemd;
+mod tls;
 mod token_dialects;
 mod token_errors;
 mod verifier_pack;

@@ -2,17 +2,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::process::command;
+use crate::support::process::{command, run_to_end};
 use crate::support::{ADMIN_KEY, Process, call, get};
 
 fn directory() -> Arc<TempDir> {
@@ -20,9 +21,9 @@ fn directory() -> Arc<TempDir> {
 }
 
 /// The binary, started by way of a shell that prepares what only the process itself can.
-fn by_shell(directory: &TempDir, preparation: &str) -> Command {
+fn by_shell(shell: &str, directory: &TempDir, preparation: &str) -> Command {
     let binary = command(directory.path());
-    let mut shell = Command::new("sh");
+    let mut shell = Command::new(shell);
     shell.current_dir(directory.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     shell.env("M2MINT_API_KEY", ADMIN_KEY).env("M2MINT_LISTEN", "127.0.0.1:0").stdin(Stdio::null());
     shell.arg("-c").arg(format!("{preparation}; exec \"$0\"")).arg(binary.get_program());
@@ -85,7 +86,8 @@ fn a_socket_that_systemd_hands_over_outlives_the_server() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let start = || {
-        let mut command = by_shell(&directory, "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$");
+        let mut command =
+            by_shell("sh", &directory, "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$");
         command.env("M2MINT_LISTEN", "systemd").env("M2MINT_ISSUER", "https://auth.example.com/auth");
         command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
         Process::spawn(Arc::clone(&directory), command)
@@ -102,6 +104,52 @@ fn a_socket_that_systemd_hands_over_outlives_the_server() {
     waiting.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     server.stop();
+}
+
+#[test]
+fn a_socket_that_systemd_names_admin_has_the_admin_api_for_itself() {
+    let directory = directory();
+    let [public, admin] = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [public_url, admin_url] =
+        [&public, &admin].map(|socket| format!("http://{}", socket.local_addr().unwrap()));
+    // For the program, which is started with it.
+    fcntl_setfd(&admin, FdFlags::empty()).unwrap();
+    let shell = |names: &str| {
+        let handed = format!(
+            "exec 3<&0 4<&{} </dev/null; export LISTEN_FDS=2 LISTEN_FDNAMES={names} LISTEN_PID=$$",
+            admin.as_raw_fd()
+        );
+        let mut command = by_shell("bash", &directory, &handed);
+        command.env("M2MINT_LISTEN", "systemd").env("M2MINT_ISSUER", "https://auth.example.com/auth");
+        command.stdin(OwnedFd::from(public.try_clone().unwrap()));
+        command
+    };
+    let server = Process::spawn(Arc::clone(&directory), shell("m2mint.socket:admin"));
+    assert_eq!(server.url, public_url);
+    assert!(server.greeting.contains(&format!("admin API   {admin_url}")), "{}", server.greeting);
+    let status =
+        |url: &str, path: &str| call("GET", &format!("{url}{path}"), &[("api-key", ADMIN_KEY)], b"").status;
+    let list = "/recipe/oauth/clients/list";
+    assert_eq!((status(&public_url, list), status(&admin_url, list)), (404, 200));
+    let metadata = "/.well-known/openid-configuration";
+    assert_eq!((status(&public_url, metadata), status(&admin_url, metadata)), (200, 404));
+    server.stop();
+    let output = run_to_end(&mut shell("admin:admin"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("one has to be the public API's"), "{output:?}");
+}
+
+#[test]
+fn a_socket_off_loopback_that_systemd_hands_over_obeys_the_same_rule() {
+    let directory = directory();
+    let socket = TcpListener::bind("0.0.0.0:0").unwrap();
+    let mut command = by_shell("sh", &directory, "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$");
+    command.env("M2MINT_LISTEN", "systemd").env("M2MINT_ISSUER", "https://auth.example.com/auth");
+    let output = run_to_end(command.stdin(OwnedFd::from(socket)));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("would cross the network in the clear"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -175,7 +223,7 @@ fn the_admin_key_never_goes_to_the_journal() {
     let directory = directory();
     // The variable names the device and inode of what standard output goes to.
     let mut command =
-        by_shell(&directory, "exec 4>&1; export JOURNAL_STREAM=$(stat -Lc %d:%i /dev/fd/4); exec 4>&-");
+        by_shell("sh", &directory, "exec 4>&1; export JOURNAL_STREAM=$(stat -Lc %d:%i /dev/fd/4); exec 4>&-");
     command.env_remove("M2MINT_API_KEY");
     let server = Process::spawn(Arc::clone(&directory), command);
     assert!(!server.greeting.contains("m2a_"), "{}", server.greeting);

@@ -243,7 +243,7 @@ impl Duty {
         let skew = millis(self.settings.policy.clock_skew);
         let limit = Moment { wall: UnixTime::from_millis(now.wall.millis().saturating_sub(skew)), ..now };
         let swept = self.store.write(|db| {
-            clients::save_last_used(db, &used)?;
+            used.save(db)?;
             refused.entries(reading.wall).iter().try_for_each(|entry| audit::append(db, entry))?;
             changes::prune(db)?;
             clients::sweep_removed(db, now.wall)?;
@@ -634,7 +634,7 @@ impl Duty {
         let (used, refused, now) = (self.directory.take_uses(), self.shared.refusals.take(), self.now());
         let saved = self.save_clock().and_then(|()| {
             self.store.write(|db| {
-                clients::save_last_used(db, &used)?;
+                used.save(db)?;
                 refused.entries(now.wall).iter().try_for_each(|entry| audit::append(db, entry))?;
                 audit::append(db, &Entry::new(now.wall, &Origin::of(SERVER), Action::ServerStop))?;
                 Ok(heads::sign(db, self.minters.default.key(), now)?)

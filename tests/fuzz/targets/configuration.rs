@@ -61,7 +61,11 @@ fn assert_obeys_the_rules(loaded: &Loaded) {
     assert!(!config.base_path.ends_with('/') && !config.base_path.contains("//"));
     let said = |key: &str| loaded.shown.iter().find(|shown| shown.key == key).unwrap().value.as_str();
     let loopback = matches!(config.listen, Listen::Tcp(address) if address.ip().is_loopback());
-    let secure = config.issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https://"));
+    let is_open = |listen: &Listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback());
+    let tls = config.tls.is_some();
+    assert!(!is_open(&config.listen) || tls || config.plain_http, "plain HTTP for everybody");
+    assert!(!config.admin_listen.as_ref().is_some_and(is_open) || tls, "an admin API that is open and plain");
+    let secure = config.issuer.as_ref().map_or(tls, |issuer| issuer.starts_with("https://"));
     assert!(secure || loopback || said("insecure") == "true", "an open issuer without https");
     if let Some(issuer) = &config.issuer {
         assert!(!issuer.ends_with('/') && !issuer.contains(['?', '#', '@', '"', '\\', ' ']), "{issuer}");

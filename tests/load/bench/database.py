@@ -11,6 +11,8 @@ from pathlib import Path
 from .process import Server
 
 API_KEY = 'load-report-admin-key'
+# The name by which requests call the server.
+HOST = 'auth.example.com'
 SCOPE = 'event.view event.create event.update event.delete'
 AUDIENCE = 'event'
 
@@ -44,6 +46,7 @@ class Database:
         """The server on this file. Pinned to a core it has one worker, else what it takes by itself."""
         environment = {
             'M2MINT_LISTEN': '127.0.0.1:0', 'M2MINT_DATABASE': str(self.path), 'M2MINT_API_KEY': API_KEY, 'M2MINT_LOG': 'warn',
+            'M2MINT_ADMIN__HOSTS': HOST,
             **({} if core is None else {'M2MINT_WORKERS': '1'}), **settings,
         }
         return Server([binary], self.path.with_name('log'), core, environment)

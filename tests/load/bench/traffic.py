@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from .database import API_KEY, AUDIENCE
+from .database import API_KEY, AUDIENCE, HOST
 
 FORM = 'application/x-www-form-urlencoded'
 JSON = 'application/json'
@@ -29,7 +29,7 @@ class Traffic:
 
 
 def request(method, path, body='', content_type=None, **headers):
-    lines = {'Host': 'auth.example.com', 'User-Agent': 'load', 'Accept': '*/*', **headers}
+    lines = {'Host': HOST, 'User-Agent': 'load', 'Accept': '*/*', **headers}
     if content_type:
         lines |= {'Content-Type': content_type, 'Content-Length': str(len(body.encode()))}
     head = ''.join(f'{name}: {value}\r\n' for name, value in lines.items())

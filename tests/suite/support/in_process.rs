@@ -101,7 +101,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listeners = Listeners::open(&loaded.config.listen).unwrap();
+                let listeners = Listeners::open(&loaded.config).unwrap();
                 let server = Inner::start(&loaded.config, clock, open, listeners).unwrap();
                 started.send((server.listeners().to_string(), server.keeper().clone())).unwrap();
                 stopped.await.unwrap();

@@ -4,6 +4,7 @@ pub mod http;
 pub mod in_process;
 pub mod memory;
 pub mod process;
+pub mod tls;
 pub mod token;
 
 pub use http::{Answer, call, form, get, post_form, post_json};

@@ -1,0 +1,123 @@
+//! `m2mint admin-keys add|list|remove`
+
+use clap::Subcommand;
+use m2mint_keys::time::UnixTime;
+use serde_json::{Map, Value, json};
+
+use crate::administration::admin_keys::{self, NewAdminKey};
+use crate::cli::output::{self, CliError, Result, date};
+use crate::cli::{Settings, config};
+use crate::clock::Clock;
+use crate::model::audit::Origin;
+use crate::model::{AdminKeyName, Role, Roles, Span};
+use crate::store::Store;
+use crate::store::admin_keys::{StoredAdminKey, all};
+
+/// What to do with admin keys.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Make an admin key and show it, this once
+    #[command(after_help = "Example: m2mint admin-keys add deploy --role clients --expires 90d")]
+    Add {
+        /// Its name, as the audit log tells it
+        name: String,
+        /// What it may do: read, clients, keys or all; each includes reading. Once for each
+        #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',', value_parser = Role::parse)]
+        roles: Vec<Role>,
+        /// How long it is accepted, such as 90d [default: for ever]
+        #[arg(long, value_name = "DURATION", alias = "expires-in")]
+        expires: Option<String>,
+    },
+    /// List admin keys: names, roles and dates, never the keys
+    List,
+    /// Remove an admin key: it is refused from now on
+    Remove {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When a rule or the file refuses it.
+pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
+    let config = config::load(settings)?;
+    let store = Store::open(&config.database, None)?;
+    let (now, origin) = (Clock::system().wall(), Origin::command_line());
+    let has_configured = !config.api_keys.is_empty();
+    match action {
+        Action::Add { name, roles, expires } => {
+            let name = AdminKeyName::parse(name).map_err(|error| CliError::Refused(error.to_string()))?;
+            let roles =
+                Roles::new(roles.iter().copied()).map_err(|error| CliError::Usage(error.to_string()))?;
+            let expires = expires.as_deref().map(Span::parse).transpose();
+            let expires = expires.map_err(|error| CliError::Usage(format!("--expires: {error}")))?;
+            let new = NewAdminKey { name, roles, expires_at: expires.map(|span| now.plus(span.0)) };
+            let (stored, key) = admin_keys::add(&store, new, now, &origin)?;
+            if as_json {
+                let mut json = to_json(&stored, has_configured);
+                json.insert("key".into(), key.expose().into());
+                return output::json(&Value::Object(json));
+            }
+            output::line(&format!(
+                "name   {}\nroles  {}\nkey    {}\n\nThe key is shown this once.",
+                stored.name,
+                stored.roles,
+                key.expose()
+            ));
+        }
+        Action::List => {
+            let keys = store.read(all)?;
+            if as_json {
+                let keys = keys.iter().map(|key| Value::Object(to_json(key, has_configured)));
+                return output::json(&keys.collect());
+            }
+            let when = |time: Option<UnixTime>| time.map_or_else(|| "never".to_owned(), date);
+            let row = |key: &StoredAdminKey| {
+                let expires = match key.expires_at {
+                    _ if is_replaced(key, has_configured) => "replaced by api_key".to_owned(),
+                    Some(at) if at <= now => format!("{} (expired)", date(at)),
+                    at => when(at),
+                };
+                let (name, roles) = (key.name.to_string(), key.roles.to_string());
+                vec![name, roles, date(key.created_at), expires, when(key.last_used_at)]
+            };
+            output::table(
+                &["NAME", "ROLES", "CREATED", "EXPIRES", "LAST USED"],
+                &keys.iter().map(row).collect::<Vec<_>>(),
+            );
+        }
+        Action::Remove { name, yes } => {
+            if !store.read(all)?.iter().any(|key| key.name.as_str() == name) {
+                return Err(CliError::Refused(format!("there is no admin key {name}")));
+            }
+            output::confirm(
+                &format!("Remove the admin key {name}? Whoever still uses it is refused."),
+                *yes,
+            )?;
+            admin_keys::remove(&store, name, now, &origin)?;
+            output::line(&format!("removed: {name}"));
+        }
+    }
+    Ok(())
+}
+
+fn is_replaced(key: &StoredAdminKey, has_configured: bool) -> bool {
+    key.founding && has_configured
+}
+
+fn to_json(key: &StoredAdminKey, has_configured: bool) -> Map<String, Value> {
+    let fields = [
+        ("name", json!(key.name.as_str())),
+        ("roles", json!(key.roles.names().collect::<Vec<_>>())),
+        ("createdAt", json!(date(key.created_at))),
+        ("expiresAt", json!(key.expires_at.map(date))),
+        ("lastUsedAt", json!(key.last_used_at.map(date))),
+        ("replacedByConfiguration", json!(is_replaced(key, has_configured))),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

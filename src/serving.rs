@@ -1,0 +1,249 @@
+//! From a socket to HTTP: a connection takes its seat, speaks TLS where that is spoken, and is served.
+//!
+//! The seat comes first, so that a handshake that never ends makes room for others as any idle connection does.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_server::ServerBuilder;
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config,
+};
+use actix_web::body::MessageBody;
+use actix_web::dev::AppConfig;
+use actix_web::rt::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::connections::{Connections, Seat};
+use crate::http2::{self, Farewell, Times};
+use crate::listeners::{Listener, Side, Socket};
+use crate::tls::Tls;
+
+/// How long the other side may take to end a connection that has been ended here.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How connections are served.
+#[derive(Clone)]
+pub struct Serving {
+    /// Where they take their seats.
+    pub connections: Arc<Connections>,
+    /// Certificate and private key.
+    pub tls: Option<Arc<Tls>>,
+    /// How long a handshake may take, and then the head of a request.
+    pub head_time: Duration,
+    /// How long a connection is kept after an answer.
+    pub idle_time: Duration,
+    /// What HTTP/2 connections are told when the server is stopping.
+    pub farewell: Farewell,
+}
+
+impl Serving {
+    /// Adds a listener to a server. Each worker makes an `app` for it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn listen<F, I, S, B>(
+        self,
+        server: ServerBuilder,
+        listener: Listener,
+        app: F,
+    ) -> io::Result<ServerBuilder>
+    where
+        F: Fn(Side) -> I + Send + Clone + 'static,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<Request, Config = AppConfig> + 'static,
+        S::Error: Into<actix_web::Error> + 'static,
+        S::InitError: fmt::Debug,
+        S::Response: Into<Response<B>> + 'static,
+        S::Service: 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        B: MessageBody + 'static,
+    {
+        let name = listener.to_string();
+        let Listener { socket, side, tls, .. } = listener;
+        let serving = Self { tls: self.tls.clone().filter(|_| tls), ..self };
+        match socket {
+            Socket::Tcp(socket) => server.listen(name, socket, move || {
+                let http = serving.http(&app, side);
+                let serving = serving.clone();
+                fn_service(move |stream| serving.clone().meet(stream, side)).and_then(http)
+            }),
+            Socket::Unix(socket) => server.listen_uds(name, socket, move || {
+                let http = serving.http(&app, side);
+                let serving = serving.clone();
+                fn_service(move |stream| std::future::ready(serving.meet_local(stream))).and_then(http)
+            }),
+        }
+    }
+
+    fn http<F, I, S, B>(
+        &self,
+        app: &F,
+        side: Side,
+    ) -> impl ServiceFactory<Met, Config = (), Response = (), Error = DispatchError, InitError = ()>
+    + use<F, I, S, B>
+    where
+        F: Fn(Side) -> I,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<Request, Config = AppConfig> + 'static,
+        S::Error: Into<actix_web::Error> + 'static,
+        S::InitError: fmt::Debug,
+        S::Response: Into<Response<B>> + 'static,
+        S::Service: 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        B: MessageBody + 'static,
+    {
+        let app = || {
+            let app = app(side).into_factory().map_err(|error| error.into().error_response());
+            map_config(app, |()| AppConfig::default())
+        };
+        let http1 = HttpService::build()
+            .client_request_timeout(self.head_time)
+            .client_disconnect_timeout(GOODBYE)
+            .keep_alive(self.idle_time)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(Arc::clone(&connection.seat));
+            })
+            .finish(app());
+        let (http1, http2) = (Rc::new(http1), Rc::new(app()));
+        let times = Times { head: self.head_time, idle: self.idle_time };
+        let farewell = self.farewell.clone();
+        fn_factory(move || {
+            let (http1, http2, farewell) = (Rc::clone(&http1), Rc::clone(&http2), farewell.clone());
+            async move {
+                let http1 = http1.new_service(()).await?;
+                let http2 =
+                    http2.new_service(()).await.map_err(|error| tracing::error!(?error, "no HTTP/2"))?;
+                let (http1, http2) = (Rc::new(http1), Rc::new(http2));
+                Ok(fn_service(move |(connection, protocol, peer): Met| {
+                    let (http1, http2, farewell) = (Rc::clone(&http1), Rc::clone(&http2), farewell.clone());
+                    async move {
+                        if protocol != Protocol::Http2 {
+                            return http1.call((connection, protocol, peer)).await;
+                        }
+                        let seat = Arc::clone(&connection.seat);
+                        http2::serve(connection, peer, seat, http2, times, farewell).await
+                    }
+                }))
+            }
+        })
+    }
+
+    async fn meet(self, stream: TcpStream, side: Side) -> Result<Met, DispatchError> {
+        let seat = Arc::new(self.connections.welcome(&stream).ok_or_else(full)?);
+        let peer = stream.peer_addr().ok();
+        let Some(tls) = &self.tls else {
+            return Ok((Connection { stream: Stream::Tcp(stream), seat }, Protocol::Http1, peer));
+        };
+        let current = tls.current();
+        let config = if side == Side::Admin { &current.admin } else { &current.public };
+        let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+        drop(current);
+        let stream = match timeout(self.head_time, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = peer.map(|peer| peer.to_string()), %error, "no TLS");
+                return Err(DispatchError::Io(error));
+            }
+            Err(_) => return Err(DispatchError::SlowRequestTimeout),
+        };
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+        Ok((Connection { stream: Stream::Tls(Box::new(stream)), seat }, protocol, peer))
+    }
+
+    fn meet_local(&self, stream: UnixStream) -> Result<Met, DispatchError> {
+        let seat = Arc::new(self.connections.welcome(&stream).ok_or_else(full)?);
+        Ok((Connection { stream: Stream::Unix(stream), seat }, Protocol::Http1, None))
+    }
+}
+
+fn full() -> DispatchError {
+    DispatchError::Io(io::Error::other("all seats are taken"))
+}
+
+/// A connection that can be served.
+type Met = (Connection, Protocol, Option<SocketAddr>);
+
+/// A connection and its seat, which is free again when the connection is dropped.
+struct Connection {
+    stream: Stream,
+    seat: Arc<Seat>,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! of_stream {
+    ($connection:expr, $stream:ident => $call:expr) => {
+        match &mut $connection.get_mut().stream {
+            Stream::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Stream::Tls(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
+            Stream::Unix(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        of_stream!(self, stream => stream.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        of_stream!(self, stream => stream.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        of_stream!(self, stream => stream.poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+            Stream::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_stream!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_stream!(self, stream => stream.poll_shutdown(cx))
+    }
+}
