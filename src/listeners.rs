@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write as _};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -165,12 +165,16 @@ impl Listeners {
     }
 }
 
+/// How many connections may wait to be accepted; the system may allow fewer. Whoever finds no room there tries again after
+/// a second.
+const QUEUE: i32 = 4096;
+
 fn open(listen: &Listen, key: &'static str) -> Result<Vec<Listener>, ListenError> {
     let refused = |address: String| move |reason| ListenError::Refused { key, address, reason };
     let own = |socket, file| Listener { socket, side: Side::Both, tls: false, inherited: false, file };
     Ok(match listen {
         Listen::Tcp(address) => {
-            let socket = TcpListener::bind(address).map_err(refused(address.to_string()))?;
+            let socket = open_tcp(*address).map_err(refused(address.to_string()))?;
             vec![own(Socket::Tcp(socket), None)]
         }
         Listen::Unix(path) => {
@@ -270,6 +274,12 @@ impl fmt::Display for Listener {
     }
 }
 
+fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpListener::bind(address)?;
+    rustix::net::listen(&socket, QUEUE)?;
+    Ok(socket)
+}
+
 fn open_unix(path: &Path) -> io::Result<UnixListener> {
     // A socket that nobody answers at was left behind by a server that was killed. Whatever else is there stays.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
@@ -278,6 +288,7 @@ fn open_unix(path: &Path) -> io::Result<UnixListener> {
         fs::remove_file(path)?;
     }
     let socket = UnixListener::bind(path)?;
+    rustix::net::listen(&socket, QUEUE)?;
     // For the proxy's group; not for everybody.
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     Ok(socket)
