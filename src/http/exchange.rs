@@ -100,8 +100,7 @@ pub async fn surround(
     // Where handlers find it: in place of one that cannot be logged.
     request.headers_mut().insert(X_REQUEST_ID, id.clone());
     // While it lives, the connection is not idle.
-    let seat = request.extensions().get::<Arc<Seat>>().cloned();
-    let busy = request.conn_data::<Arc<Seat>>().or(seat.as_ref()).map(|seat| seat.busy());
+    let busy = seat(request.request()).map(|seat| seat.busy());
     let is_multiplexed = request.version() >= Version::HTTP_2;
     let longest = Duration::from_millis(exchanges.longest.load(Ordering::Relaxed));
     let mut response = match tokio::time::timeout(longest, next.call(request)).await {
@@ -124,6 +123,14 @@ pub async fn surround(
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     Ok(response)
+}
+
+/// The seat of the connection that a request came on.
+#[must_use]
+pub fn seat(request: &HttpRequest) -> Option<Arc<Seat>> {
+    let of_connection = request.conn_data::<Arc<Seat>>().cloned();
+    // Over HTTP/2, requests bring it themselves.
+    of_connection.or_else(|| request.extensions().get::<Arc<Seat>>().cloned())
 }
 
 /// What is told to somebody whose body does not come. Nothing more is read from the connection.

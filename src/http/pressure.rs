@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 
-use crate::connections::Seat;
 use crate::http::State;
 use crate::http::error::OAuthError;
 use crate::http::exchange;
@@ -135,8 +134,8 @@ fn part_refused(waited: Duration, longest: Duration) -> f64 {
 /// 503 with `Retry-After`.
 pub async fn let_by(request: &HttpRequest, state: &State) -> Result<(), OAuthError> {
     let Some(gauge) = request.app_data::<Rc<Gauge>>() else { return Ok(()) };
-    let seat = request.conn_data::<Seat>();
-    if let Some(seat) = seat
+    let seat = exchange::seat(request);
+    if let Some(seat) = &seat
         && !seat.outlasts_pause().await
     {
         return Err(OAuthError::overloaded(PAUSE));

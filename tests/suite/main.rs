@@ -26,6 +26,7 @@ mod introspection;
 mod limits;
 mod live_rotation;
 mod master_key;
+mod overload;
 mod remote_verifier;
 mod restored_backup;
 mod restrictions;

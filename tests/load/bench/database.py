@@ -42,14 +42,14 @@ class Database:
             return [Client.number(index) for index in range(self.clients)]
         return [Client.number(index) for index in random.Random(1).sample(range(self.clients), count)]
 
-    def serve(self, binary, core=None, **settings):
+    def serve(self, binary, core=None, wrapper=(), **settings):
         """The server on this file. Pinned to a core it has one worker, else what it takes by itself."""
         environment = {
             'M2MINT_LISTEN': '127.0.0.1:0', 'M2MINT_DATABASE': str(self.path), 'M2MINT_API_KEY': API_KEY, 'M2MINT_LOG': 'warn',
             'M2MINT_ADMIN__HOSTS': HOST,
             **({} if core is None else {'M2MINT_WORKERS': '1'}), **settings,
         }
-        return Server([binary], self.path.with_name('log'), core, environment)
+        return Server([*wrapper, binary], self.path.with_name('log'), core, environment)
 
 
 def make(binary, directory, clients):

@@ -38,6 +38,14 @@ def open_loop(binaries, machine, side, rate, beside=None):
         yield lambda: _report(process)
 
 
+def overload(binaries, machine, server, requests, rate, seconds, connections, patient, beside):
+    """What becomes of requests at a rate that the server cannot answer."""
+    plan = {'overload': {'address': server.address, 'connections': connections, 'seconds': seconds, 'rate': rate,
+                         'patient': patient, 'traffic': requests.plan(), 'beside': beside}}
+    with _started(binaries, machine, plan) as process:
+        return _report(process)
+
+
 @contextlib.contextmanager
 def _started(binaries, machine, plan):
     process = subprocess.Popen(

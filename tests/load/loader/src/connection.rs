@@ -41,8 +41,17 @@ impl Connection {
         }
     }
 
-    /// Reads what has come; whether the answer is whole.
+    /// Reads what has come; whether the answer is whole. No request may be refused.
     pub fn receive(&mut self, expected: &Expected) -> io::Result<bool> {
+        match self.progress(expected)? {
+            Progress::Good => Ok(true),
+            Progress::Partial => Ok(false),
+            Progress::Refused(_) => Err(io::Error::other("a request was refused")),
+        }
+    }
+
+    /// Reads what has come.
+    pub fn progress(&mut self, expected: &Expected) -> io::Result<Progress> {
         loop {
             match self.stream.read(&mut self.buffer[self.received..]) {
                 Ok(0) => return Err(io::Error::other("the server closed the connection")),
@@ -50,11 +59,11 @@ impl Connection {
                     self.received += count;
                     match expected.judge(&self.buffer[..self.received]).map_err(io::Error::other)? {
                         // Nothing more can come before the next request: no need to read once more for WouldBlock.
-                        Progress::Good => return Ok(true),
+                        whole @ (Progress::Good | Progress::Refused(_)) => return Ok(whole),
                         Progress::Partial => {}
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Partial),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

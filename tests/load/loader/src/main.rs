@@ -8,6 +8,7 @@ mod closed;
 mod connection;
 mod cpu;
 mod open;
+mod overload;
 mod plan;
 mod random;
 
@@ -19,6 +20,7 @@ fn main() {
         Ok(match plan {
             Plan::Closed(plan) => serde_json::to_value(closed::run(&plan)?)?,
             Plan::Open(plan) => serde_json::to_value(open::run(&plan)?)?,
+            Plan::Overload(plan) => serde_json::to_value(overload::run(&plan)?)?,
         })
     };
     match run() {

@@ -16,6 +16,8 @@ pub enum Plan {
     Closed(Closed),
     /// How long they take.
     Open(Open),
+    /// What becomes of them when there are too many.
+    Overload(Overload),
 }
 
 /// The next request on a connection follows the answer to the one before.
@@ -61,6 +63,25 @@ pub struct Open {
     pub traffic: Traffic,
     /// Evenly spaced requests on one connection of their own, beside the measured ones.
     pub beside: Option<Beside>,
+}
+
+/// Requests become due faster than the server can answer them.
+#[derive(Deserialize)]
+pub struct Overload {
+    /// The server.
+    pub address: SocketAddr,
+    /// Connections that are kept alive.
+    pub connections: usize,
+    /// How long.
+    pub seconds: f64,
+    /// Requests a second, evenly spaced.
+    pub rate: f64,
+    /// Whether a client that was refused asks again only after the time that it was told.
+    pub patient: bool,
+    /// What is sent.
+    pub traffic: Traffic,
+    /// What has to be answered all the same, on one connection of its own.
+    pub beside: Beside,
 }
 
 /// Requests that go on beside the measured ones.
