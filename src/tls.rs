@@ -142,7 +142,8 @@ struct Stamps {
     seen: Vec<Option<Stamp>>,
 }
 
-type Stamp = (u64, u64, u64, i64, i64);
+/// Device, number, size, and when content and permissions last changed.
+type Stamp = (u64, u64, u64, [(i64, i64); 2]);
 
 impl Tls {
     /// Reads the files for the first time.
@@ -200,7 +201,8 @@ impl Tls {
 fn stamps(files: &TlsFiles) -> Vec<Option<Stamp>> {
     let stamp = |path: &PathBuf| {
         let meta = fs::metadata(path).ok()?;
-        Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+        let times = [(meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())];
+        Some((meta.dev(), meta.ino(), meta.size(), times))
     };
     [Some(&files.certificate), Some(&files.private_key), files.client_ca.as_ref()]
         .into_iter()

@@ -81,7 +81,8 @@ fn sign_from(
     Ok(log::add_head(db, &StoredHead { seq, jws }, key.public())?)
 }
 
-fn complain(reason: &str) {
+/// Says in the log of the process that the audit log was changed.
+pub fn complain(reason: &str) {
     tracing::error!(
         target: "audit",
         "the audit log was changed by somebody else, and is not signed any more: {reason}. See `m2mint audit verify`"

@@ -71,6 +71,9 @@ pub fn verify(db: &Connection, evidence: &Evidence<'_>) -> Result<std::result::R
             Err(reason) => return Ok(Err(Broken::at(0, format!("the head that was given: {reason}")))),
         },
     };
+    if heads.is_empty() && log::was_ever_signed(&snapshot)? {
+        return Ok(Err(Broken::at(1, "the log was signed, and its signed heads are gone")));
+    }
     let mut walk = Walk::begin(&heads);
     let mut broken = None;
     log::for_each(&snapshot, i64::MIN, |entry| {

@@ -17,6 +17,7 @@ use crate::model::Span;
 use crate::model::audit::{date, hex};
 use crate::store::audit::StoredEntry;
 use crate::store::{Store, audit, keys};
+use crate::witness::Witness;
 
 /// What to do with the audit log.
 #[derive(Debug, Subcommand)]
@@ -149,6 +150,15 @@ fn point_in_time(text: &str, now: UnixTime) -> Result<String> {
 fn verify(config: &Config, store: &Store, head: Option<&str>, as_json: bool) -> Result {
     let head = head.map(text_or_file).transpose()?;
     let proven = proven_keys(config, store)?;
+    if let Some(issuer) = store.read(keys::issuer)? {
+        let witness = Witness::of(&config.master_key, &config.database);
+        if let Err(restored) = store.read(|db| Ok(witness.check(db, issuer.created)))? {
+            if as_json {
+                output::json(&json!({"ok": false, "seq": null, "reason": restored.to_string()}))?;
+            }
+            return Err(CliError::Refused(restored.to_string()));
+        }
+    }
     let evidence = Evidence { proven: proven.as_deref().ok(), head: head.as_deref() };
     match store.read(|db| verify::verify(db, &evidence))? {
         Ok(report) if as_json => output::json(&to_json(&report, proven.is_ok())),

@@ -30,9 +30,10 @@ pub enum Action {
 /// # Errors
 /// Every problem of the configuration.
 pub fn run(settings: &Settings, action: &Action) -> Result {
-    let loaded = config::load(&settings.sources());
-    let loaded =
-        if matches!(action, Action::Check { .. }) { loaded.and_then(with_certificate) } else { loaded };
+    let loaded = match action {
+        Action::Check { .. } => check(settings),
+        Action::Show { .. } => config::load(&settings.sources()),
+    };
     let loaded = match (loaded, action) {
         (Err(problems), Action::Check { json: true }) => {
             let problem = |one: &config::Problem| json!({"key": one.key, "value": one.value, "from": one.origin.to_string(), "reason": one.reason});
@@ -64,21 +65,22 @@ pub fn run(settings: &Settings, action: &Action) -> Result {
     Ok(())
 }
 
-/// A configuration whose certificate and private key can be used.
-fn with_certificate(mut loaded: Loaded) -> std::result::Result<Loaded, Problems> {
-    match loaded.config.tls.as_ref().map(Contents::read).transpose() {
-        Ok(contents) => {
-            loaded.warnings.extend(contents.into_iter().flat_map(|contents| contents.warnings));
-            Ok(loaded)
-        }
-        Err(error) => {
-            let shown = loaded.shown.iter().find(|shown| shown.key == error.key());
-            let origin = shown.map_or(Origin::Default, |shown| shown.origin.clone());
-            let mut problems = Problems::default();
-            problems.add(error.key(), None, &origin, &error.to_string());
-            Err(problems)
+/// A configuration that is good, and whose certificate and private key can be used.
+fn check(settings: &Settings) -> std::result::Result<Loaded, Problems> {
+    let (mut loaded, mut problems) = config::read(&settings.sources());
+    if let Some(loaded) = &mut loaded {
+        match loaded.config.tls.as_ref().map(Contents::read).transpose() {
+            Ok(contents) => {
+                loaded.warnings.extend(contents.into_iter().flat_map(|contents| contents.warnings));
+            }
+            Err(error) => {
+                let shown = loaded.shown.iter().find(|shown| shown.key == error.key());
+                let origin = shown.map_or(Origin::Default, |shown| shown.origin.clone());
+                problems.add(error.key(), None, &origin, &error.to_string());
+            }
         }
     }
+    loaded.filter(|_| problems.0.is_empty()).ok_or(problems)
 }
 
 /// The configuration, for other verbs.

@@ -73,6 +73,12 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let store = Store::open(&config.database, None)?;
     match action {
         Action::List => {
+            if let Some(issuer) = store.read(keys::issuer)? {
+                let witness = Witness::of(&config.master_key, &config.database);
+                if let Err(restored) = store.read(|db| Ok(witness.check(db, issuer.created)))? {
+                    eprintln!("m2mint: {restored}");
+                }
+            }
             let view = View::read(&store, config.rotation)?;
             if as_json { output::json(&view.to_json()) } else { view.print() }
         }

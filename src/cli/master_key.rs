@@ -14,6 +14,7 @@ use crate::master_key::{self, LockedPlace, Place};
 use crate::model::audit::Origin;
 use crate::rotation::{RotationError, keyring_file};
 use crate::store::{Store, StoreError, keys};
+use crate::witness::{Witness, WitnessError};
 
 /// What to do with the master key.
 #[derive(Debug, Subcommand)]
@@ -41,7 +42,8 @@ pub fn run(settings: &Settings, action: &Action) -> Result {
     let config = config::load(settings)?;
     let store = Store::open(&config.database, None)?;
     let place = Place::of(&config.master_key).map(Place::lock).transpose()?;
-    let check = store.read(keys::issuer)?.ok_or(RotationError::NoKeys)?.master_check;
+    let issuer = store.read(keys::issuer)?.ok_or(RotationError::NoKeys)?;
+    let (check, created) = (issuer.master_check, issuer.created);
     if let Some(place) = &place
         && !master_key::read(&config.master_key, &config.database, true).is_ok_and(|key| key.passes(&check))
         && place.finish(&check)?.is_some()
@@ -67,6 +69,11 @@ pub fn run(settings: &Settings, action: &Action) -> Result {
     let old = master_key::read(&config.master_key, &config.database, true)?;
     if !old.passes(&check) {
         return Err(RotationError::WrongMasterKey.into());
+    }
+    // The master key of before opens the latest database too, and would be gone.
+    let witness = Witness::of(&config.master_key, &config.database);
+    if let Err(restored @ WitnessError::Restored { .. }) = store.read(|db| Ok(witness.check(db, created)))? {
+        return Err(CliError::Refused(restored.to_string()));
     }
     output::confirm(
         "Seal every private key under a new master key? The old one still opens backups that were made before; it will \

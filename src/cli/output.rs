@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use crate::model::audit::datable;
 use m2mint_keys::time::UnixTime;
 use serde_json::Value;
 
@@ -130,6 +131,5 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) {
 /// A point in time for people and JSON: RFC 3339, UTC, to the second.
 #[must_use]
 pub fn date(time: UnixTime) -> String {
-    let since = std::time::Duration::from_millis(time.millis().max(0).unsigned_abs());
-    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
+    humantime::format_rfc3339_seconds(datable(time)).to_string()
 }

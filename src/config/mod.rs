@@ -215,13 +215,17 @@ impl std::error::Error for Problems {}
 /// # Errors
 /// [`Problems`], all of them at once.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let (loaded, problems) = read(sources);
+    loaded.filter(|_| problems.0.is_empty()).ok_or(problems)
+}
+
+/// Reads the configuration, good or not: for those who look for further problems in it.
+#[must_use]
+pub fn read(sources: &Sources) -> (Option<Loaded>, Problems) {
     let (mut problems, mut warnings) = (Problems::default(), Vec::new());
     let layers = layers::read(sources, &mut problems, &mut warnings);
     let (config, shown) = values::read(sources, &layers, &mut problems);
-    match config {
-        Some(config) if problems.0.is_empty() => Ok(Loaded { config, shown, warnings }),
-        _ => Err(problems),
-    }
+    (config.map(|config| Loaded { config, shown, warnings }), problems)
 }
 
 /// The keys whose values differ and that need a restart to take effect.

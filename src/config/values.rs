@@ -115,8 +115,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         TrustedProxy::parse,
     );
     // Loopback does not count: nobody else gets to a listener by it.
-    let plain_http =
-        insecure || trusted_proxies.iter().any(|proxy| matches!(proxy, TrustedProxy::Network(_)));
+    let plain_http = insecure || trusted_proxies.iter().any(TrustedProxy::is_elsewhere);
     reader.check_listeners(&listen, admin_listen.as_ref(), tls.as_ref(), plain_http);
     let limits = reader.limits();
     let every = reader.value("rotation.every", Some(24 * 90 * HOUR), parse_every, |every| {
@@ -240,14 +239,17 @@ impl Reader<'_> {
                 Some(TlsFiles { certificate, private_key, guarded, client_ca })
             }
             (certificate, private_key) => {
-                for (one, missing, named) in [
-                    (&certificate, "tls.private_key", "tls.certificate"),
-                    (&private_key, "tls.certificate", "tls.private_key"),
-                    (&client_ca, "tls.certificate", "admin.client_ca"),
-                ] {
-                    if one.is_some() && self.problems.0.is_empty() {
-                        self.problem(missing, &format!("it is needed where {named} is set"));
-                    }
+                let needed = match (&certificate, &private_key, &client_ca) {
+                    (Some(_), _, _) => Some(("tls.private_key", "tls.certificate")),
+                    (_, Some(_), _) => Some(("tls.certificate", "tls.private_key")),
+                    (_, _, Some(_)) => Some(("tls.certificate", "admin.client_ca")),
+                    _ => None,
+                };
+                // What is there and cannot be read has been reported.
+                let needed =
+                    needed.filter(|(missing, _)| !self.problems.0.iter().any(|one| one.key == *missing));
+                if let Some((missing, named)) = needed {
+                    self.problem(missing, &format!("it is needed where {named} is set"));
                 }
                 None
             }

@@ -1,5 +1,6 @@
 //! A client as the SuperTokens core writes it in JSON.
 
+use crate::model::audit::datable;
 use m2mint_keys::time::UnixTime;
 use serde_json::{Map, Value, json};
 
@@ -361,8 +362,7 @@ fn metadata(reason: &impl ToString) -> AdminError {
 /// A point in time as the core writes it: RFC 3339, to the second.
 #[must_use]
 pub fn date(time: UnixTime) -> String {
-    let since = std::time::Duration::from_millis(time.millis().max(0).unsigned_abs());
-    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
+    humantime::format_rfc3339_seconds(datable(time)).to_string()
 }
 
 fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {

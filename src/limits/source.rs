@@ -73,6 +73,15 @@ impl TrustedProxy {
         }
     }
 
+    /// Whether it names a proxy on another machine. On this one, nobody else gets to a listener by it.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Network(network) => !network.is_loopback(),
+            Self::Loopback | Self::Unix => false,
+        }
+    }
+
     fn covers(&self, source: Source) -> bool {
         match (self, source) {
             (Self::Network(network), Source::Address(address)) => network.contains(address),

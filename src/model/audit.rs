@@ -240,9 +240,13 @@ impl Entry {
 /// RFC 3339, UTC, to the millisecond: always of the same length, so that texts compare as times do.
 #[must_use]
 pub fn date(time: UnixTime) -> String {
-    let millis = time.millis().clamp(0, LAST_DATE).unsigned_abs();
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
-    humantime::format_rfc3339_millis(time).to_string()
+    humantime::format_rfc3339_millis(datable(time)).to_string()
+}
+
+/// The same moment, or the nearest that has a date of the usual length: whatever a file says, it can be shown.
+#[must_use]
+pub fn datable(time: UnixTime) -> std::time::SystemTime {
+    std::time::UNIX_EPOCH + std::time::Duration::from_millis(time.millis().clamp(0, LAST_DATE).unsigned_abs())
 }
 
 /// Bytes, as people and JSON see them.

@@ -56,6 +56,13 @@ impl Network {
         }
     }
 
+    /// Whether all of its addresses are this machine's own.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        // No larger network begins with an address of these.
+        self.first.to_canonical().is_loopback()
+    }
+
     /// Whether `address` is in it. An IPv4 address inside of an IPv6 one counts as itself.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

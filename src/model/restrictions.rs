@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use m2mint_keys::time::UnixTime;
 
+use crate::model::audit::datable;
+
 use crate::model::Network;
 
 /// The most networks that a client may have.
@@ -91,8 +93,7 @@ pub fn parse_moment(text: &str) -> Result<UnixTime, &'static str> {
 /// The same moment as text.
 #[must_use]
 pub fn moment(time: UnixTime) -> String {
-    let since = std::time::Duration::from_millis(time.millis().max(0).unsigned_abs());
-    humantime::format_rfc3339(std::time::UNIX_EPOCH + since).to_string()
+    humantime::format_rfc3339(datable(time)).to_string()
 }
 
 #[cfg(test)]

@@ -9,18 +9,21 @@ pub struct Span(pub Duration);
 
 /// The text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a duration: write a number and a unit, such as 90s, 15m, 25h or 90d")]
+#[error("not a duration: write a number and a unit, such as 90s, 15m, 25h or 90d; at most 36500d")]
 pub struct InvalidSpan;
 
 impl Span {
     /// Reads `90s`, `15m`, `25h`, `90d`, and sums such as `4h0m0s`.
     ///
     /// # Errors
-    /// [`InvalidSpan`] for anything else. A number without a unit is refused: seconds or minutes would be a guess.
+    /// [`InvalidSpan`] for anything else, and for more than a hundred years. A number without a unit is refused: seconds or minutes would be a guess.
     pub fn parse(text: &str) -> Result<Self, InvalidSpan> {
+        const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
         let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ');
         let span = humantime::parse_duration(text).map_err(|_| InvalidSpan)?;
-        (plain && text.ends_with(|c: char| c.is_ascii_alphabetic())).then_some(Self(span)).ok_or(InvalidSpan)
+        let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+        // A hundred years: longer ones lead to dates that nothing can show.
+        (plain && has_unit && span <= LONGEST).then_some(Self(span)).ok_or(InvalidSpan)
     }
 
     /// Whole seconds.
@@ -52,6 +55,12 @@ impl fmt::Display for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_means_more_than_a_hundred_years() {
+        assert!(Span::parse("36500d").is_ok());
+        assert!(Span::parse("36501d").is_err() && Span::parse("99999999999999d").is_err());
+    }
 
     #[test]
     fn reads_what_people_and_supertokens_write() {

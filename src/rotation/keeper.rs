@@ -202,7 +202,7 @@ pub fn open(
     unseen: bool,
 ) -> Result<Waiting, RotationError> {
     let reading = clock.read();
-    let told = store.read(audit::newest)?;
+    let told = store.read(audit::last)?.map_or((0, Vec::new()), |(seq, hash)| (seq, hash.to_vec()));
     let opened = keyring_file::open(&store, &master, reading, &settings)?;
     let stored_audiences = store.read(audiences::all)?;
     let gate = Gate::closed();
@@ -250,6 +250,7 @@ pub fn open(
         failing: false,
         master_missing: false,
         told,
+        log_changed: false,
         signed: opened.clock.moment(),
     };
     duty.note_clock_set(opened.was_set);

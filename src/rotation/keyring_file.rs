@@ -191,7 +191,7 @@ pub fn open(
     let trusted =
         Reading { wall: UnixTime::from_millis(reading.wall.millis().saturating_sub(jump)), ..reading };
     let stored = AttestedClock::resume(clock.moment().attested, trusted);
-    let (rings, minters) = change(store, master, &stored, None, |rings, _, db| {
+    let (rings, minters) = change(store, master, &stored, None, true, |rings, _, db| {
         for ring in rings.iter_mut() {
             ring.keys.allow_lifetime(settings.lifetime);
             ring.keys.witness(signed_until);
@@ -207,7 +207,7 @@ pub fn open(
 /// those that sign already are taken from `signing`. A key whose private half cannot be opened aborts the change.
 ///
 /// When another key of the default ring signs from now on, both sign how far the audit log has come: the outgoing one
-/// unless it was revoked.
+/// unless it was revoked. Without `sign_log`, none does: the log is not what it was.
 ///
 /// # Errors
 /// [`RotationError`]; unless it is [`StoreError::OutcomeUnknown`], nothing was changed.
@@ -216,6 +216,7 @@ pub fn change(
     master: &MasterKey,
     clock: &AttestedClock,
     signing: Option<&Minters>,
+    sign_log: bool,
     decide: impl FnOnce(&mut Rings, Moment, &Connection) -> Result<Vec<Sealed>, RotationError>,
 ) -> Result<(Rings, Minters), RotationError> {
     store.write(|db| {
@@ -232,7 +233,7 @@ pub fn change(
         keys::save_clock(db, clock)?;
         let minters = Minters::open(master, signing_halves(db, rings.iter())?, signing)?;
         let (outgoing, incoming) = (signing.map(|signing| &signing.default), &minters.default);
-        if outgoing.is_none_or(|outgoing| outgoing.kid() != incoming.kid()) {
+        if sign_log && outgoing.is_none_or(|outgoing| outgoing.kid() != incoming.kid()) {
             let revoked = |kid| {
                 let key = rings.get(rings::DEFAULT).and_then(|ring| ring.keys.get(kid));
                 key.is_none_or(|key| key.state() == State::Revoked)
@@ -266,7 +267,7 @@ pub fn recover(
     }
     let mut clock = issuer.clock;
     clock.observe(reading);
-    change(store, master, &clock, None, |rings, now, db| {
+    change(store, master, &clock, None, true, |rings, now, db| {
         let longest = longest_lifetime(db, settings)?;
         let mut sealed = Vec::new();
         for ring in rings.iter_mut() {

@@ -140,6 +140,17 @@ pub fn heads(db: &Connection) -> Result<Vec<StoredHead>> {
     Ok(heads.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Whether a head was ever signed, also when none is there any more.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn was_ever_signed(db: &Connection) -> Result<bool> {
+    let mut statement = db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM audit_keys) OR EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'audit_heads')",
+    )?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
 /// The head that was signed last.
 ///
 /// # Errors

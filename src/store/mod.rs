@@ -20,6 +20,7 @@ pub mod keys;
 pub mod revocations;
 pub mod schema;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,6 +42,9 @@ pub enum StoreError {
     /// The file holds something that m2mint would never write.
     #[error("the database holds a value that makes no sense: {0}")]
     Corrupt(String),
+    /// Another file has the name of the one that was opened, or none has. Nothing was changed.
+    #[error("the database file was replaced or removed while this program used it: restart it")]
+    Replaced,
     /// The file cannot be opened again after an error.
     #[error("the database could not be reopened: {0}")]
     Reopen(#[from] OpenError),
@@ -88,6 +92,8 @@ pub struct Store {
     reader: Mutex<Option<Connection>>,
     /// How often the reader was opened.
     reader_opened: AtomicU64,
+    /// Device and number of the file that was opened.
+    file: (u64, u64),
     /// Whether the log may hold a change that nobody acknowledged, beyond where everybody reads.
     unsettled: AtomicBool,
     /// Held as long as this process serves the file. Closed last: closing any descriptor of a file drops SQLite's locks on it.
@@ -103,9 +109,11 @@ impl Store {
         let patience = if claim.is_some() { PATIENCE_SERVING } else { PATIENCE };
         let writer = schema::open_writer(path, patience)?;
         let reader = schema::open_reader(path, patience)?;
+        let file = file_at(path).map_err(|error| OpenError::unusable(path, error))?;
         let path = path.to_owned();
         Ok(Self {
             path,
+            file,
             patience,
             writer: Mutex::new(Some(writer)),
             reader: Mutex::new(Some(reader)),
@@ -161,6 +169,10 @@ impl Store {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        // What goes into a file that nobody finds any more would be lost, and SQLite's log beside it is the other file's.
+        if !file_at(&self.path).is_ok_and(|file| file == self.file) {
+            return Err(StoreError::Replaced.into());
+        }
         let mut slot = self.writer.try_lock_for(self.patience).ok_or_else(StoreError::busy)?;
         let mut connection = match slot.take() {
             Some(connection) => connection,
@@ -227,6 +239,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the file cannot be read.
     pub fn data_version(&self) -> Result<DataVersion> {
+        if !file_at(&self.path).is_ok_and(|file| file == self.file) {
+            return Err(StoreError::Replaced);
+        }
         // Always asked of the reader, which never writes: to it, the writer's changes are those of another connection.
         let version = self.read(|db| Ok(db.query_row("PRAGMA data_version", [], |row| row.get(0))?))?;
         Ok((self.reader_opened.load(Ordering::Relaxed), version))
@@ -242,6 +257,10 @@ impl Store {
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
         Ok(())
     }
+}
+
+fn file_at(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 impl Drop for Store {

@@ -83,7 +83,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn unusable(path: &Path, reason: impl ToString) -> Self {
+    pub(super) fn unusable(path: &Path, reason: impl ToString) -> Self {
         Self::Unusable { path: path.to_owned(), reason: reason.to_string() }
     }
 }
@@ -194,6 +194,9 @@ pub fn open_writer(path: &Path, patience: Duration) -> Result<Connection, OpenEr
     )
     .map_err(explain)?;
     migrate(&mut db).map_err(explain)?;
+    if let Some(reason) = what_is_foreign(&db).map_err(explain)? {
+        return Err(OpenError::Damaged { path: path.to_owned(), reason });
+    }
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
@@ -234,6 +237,30 @@ pub fn check_whole(db: &Connection, path: &Path) -> Result<(), OpenError> {
 
 fn flags(mode: OpenFlags) -> OpenFlags {
     mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+/// What stands in the file that no migration put there: a trigger or a view that is not m2mint's own could change what is
+/// written, and hide it.
+fn what_is_foreign(db: &Connection) -> rusqlite::Result<Option<String>> {
+    const OBJECTS: &str =
+        "SELECT type, name, CASE type WHEN 'trigger' THEN sql END FROM sqlite_schema ORDER BY type, name";
+    type Object = (String, String, Option<String>);
+    let objects = |db: &Connection| -> rusqlite::Result<Vec<Object>> {
+        let mut statement = db.prepare(OBJECTS)?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+    };
+    let mut own = Connection::open_in_memory()?;
+    migrate(&mut own)?;
+    // SQLite's own tables come when they are needed.
+    let is_ours = |(_, name, _): &Object| !name.starts_with("sqlite_");
+    let (own, found) = (objects(&own)?, objects(db)?);
+    let foreign = found.iter().filter(|one| is_ours(one)).find(|one| !own.contains(one));
+    let missing = own.iter().filter(|one| is_ours(one)).find(|one| !found.contains(one));
+    Ok(match (foreign, missing) {
+        (Some((kind, name, _)), _) => Some(format!("the {kind} {name:?} is not one that m2mint made")),
+        (None, Some((kind, name, _))) => Some(format!("the {kind} {name} is missing")),
+        (None, None) => None,
+    })
 }
 
 fn migrate(db: &mut Connection) -> rusqlite::Result<()> {

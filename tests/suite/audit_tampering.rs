@@ -93,6 +93,35 @@ fn an_edit_with_every_hash_made_anew_is_found_at_the_next_signed_entry() {
 }
 
 #[test]
+fn what_was_cut_while_a_server_ran_is_noticed_and_not_signed() {
+    let server = Process::start();
+    let client = server.client();
+    server.wait_until("the server has seen it", || server.log.lock().contains(&client.id));
+    let heads = |db: &Connection| {
+        db.query_row("SELECT count(*) FROM audit_heads", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let db = Connection::open(server.path("m2mint.db")).unwrap();
+    let before = heads(&db);
+    db.execute("DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)", []).unwrap();
+    server.wait_until("it is noticed", || server.log.lock().contains("was changed by somebody else"));
+    server.verb(&["clients", "create", "--id", "later"]);
+    server.stop();
+    assert_eq!(heads(&db), before, "the end of a run is signed, but not of this one");
+}
+
+#[test]
+fn a_log_that_was_emptied_is_no_new_one() {
+    for emptied in [
+        "DELETE FROM audit; DELETE FROM audit_heads",
+        "DELETE FROM audit; DELETE FROM audit_heads; DELETE FROM audit_keys",
+    ] {
+        let (_server, db) = log();
+        db.execute_batch(emptied).unwrap();
+        assert_eq!(first_bad(&db), Some(1), "{emptied}");
+    }
+}
+
+#[test]
 fn every_cut_is_found() {
     let last = last(&log().1);
     for (statement, bad) in [

@@ -65,7 +65,7 @@ fn secrets_are_masked() {
 fn check_reports_every_problem_at_once() {
     let directory = with_file(
         "listen = 3567\nlisten_adress = \"x\"\napi_key = \"short-secret\"\nbase_path = \"auth\"\nissuer = \"https://x.example/\"\n\
-         workers = 0\nlog = \"m2mint=loud\"\n[token]\nlifetime = \"30h\"\nlifetme = \"1h\"\n[rotation]\npropagation = \"0s\"\nevery = \"soon\"\n",
+         workers = 0\ntls.certificate = \"none.crt\"\ntls.private_key = \"none.key\"\nlog = \"m2mint=loud\"\n[token]\nlifetime = \"30h\"\nlifetme = \"1h\"\n[rotation]\npropagation = \"0s\"\nevery = \"soon\"\n",
     );
     let output = run(
         directory.path(),
@@ -82,6 +82,7 @@ fn check_reports_every_problem_at_once() {
         "base_path = auth (from m2mint.toml)",
         "issuer = https://x.example/ (from m2mint.toml)",
         "workers = 0 (from m2mint.toml)",
+        "tls.certificate (from m2mint.toml): none.crt cannot be read",
         "log = m2mint=loud (from m2mint.toml)",
         "token.lifetime = 30h (from m2mint.toml): it is longer than token.max_lifetime = 24h",
         "rotation.propagation = 0s (from m2mint.toml)",

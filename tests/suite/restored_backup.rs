@@ -79,6 +79,15 @@ fn a_backup_from_before_a_rotation_signs_nothing_until_somebody_says_so() {
         let said = refusal(directory.path(), &SETTINGS);
         assert!(said.contains("put back from a backup") && said.contains("m2mint keys recover"), "{said}");
     }
+    // Whoever looks is told, and the master key that opens the latest database stays.
+    let run = |verb: &[&str]| run_to_end(command(directory.path()).args(verb));
+    let (keys, audit) = (run(&["keys"]), run(&["audit", "verify"]));
+    let reseal = run(&["master-key", "rotate", "--yes"]);
+    for (output, code) in [(keys, 0), (audit, 3), (reseal, 3)] {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("put back from a backup"), "{said}");
+    }
     // Without a terminal nobody is asked.
     let unasked = command(directory.path()).args(["keys", "recover"]).output().unwrap();
     assert_eq!(unasked.status.code(), Some(3));
@@ -123,6 +132,20 @@ fn a_backup_from_before_two_rotations_publishes_what_signed_and_signs_with_a_new
         assert!(verify(token, &jwks, now()).is_ok(), "{jwks}");
     }
     assert!(jwks.contains(&signer));
+}
+
+#[test]
+fn a_database_that_is_replaced_under_a_running_server_takes_no_change_that_would_be_lost() {
+    let story = Story::begin(&[]);
+    let (server, database) = (&story.server, story.server.path("m2mint.db"));
+    std::fs::rename(server.path("backup.db"), &database).unwrap();
+    let answer = server.admin("POST", "/recipe/oauth/clients", &json!({"clientName": "lost"}));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    server.wait_until("the log says so", || server.log.lock().contains("was replaced or removed"));
+    server.token(&story.client);
+    std::fs::remove_file(&database).unwrap();
+    let answer = server.admin("POST", "/recipe/oauth/clients", &json!({"clientName": "lost"}));
+    assert_eq!(answer.status, 503);
 }
 
 #[test]

@@ -155,6 +155,27 @@ fn a_damaged_file_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_file_with_a_trigger_or_a_view_of_somebody_else_is_refused() {
+    for (object, name) in [
+        (
+            "CREATE TRIGGER quiet AFTER INSERT ON audit BEGIN DELETE FROM audit WHERE seq = NEW.seq; END",
+            "quiet",
+        ),
+        ("ALTER TABLE audit RENAME TO told; CREATE VIEW audit AS SELECT * FROM told WHERE seq < 3", "told"),
+        ("DROP TRIGGER client_changed", "client_changed"),
+    ] {
+        let directory = used();
+        let db = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
+        db.execute_batch(object).unwrap();
+        db.close().unwrap();
+        let said = refusal(directory.path(), &[]);
+        assert!(said.contains("is damaged") && said.contains(name), "{said}");
+        let verb = command(directory.path()).args(["clients", "create"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&verb.stderr).contains(name) && !verb.status.success());
+    }
+}
+
+#[test]
 fn a_wrong_or_missing_or_open_master_key() {
     let directory = used();
     let key = directory.path().join("m2mint.db.key");

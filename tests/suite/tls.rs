@@ -200,6 +200,24 @@ fn a_bad_new_certificate_keeps_the_one_of_before_and_says_so_once() {
 }
 
 #[test]
+fn a_private_key_that_others_could_read_is_taken_once_they_cannot() {
+    let server = TlsServer::with(&[]);
+    let directory = server.process.directory.path();
+    let private_key = directory.join("tls.key");
+    let pair = server.authority.pair();
+    // The key is written into the file that is there, as an installer does that knows nothing of modes.
+    fs::set_permissions(&private_key, Permissions::from_mode(0o644)).unwrap();
+    replace(directory, "tls.crt", &pair.certificate);
+    fs::write(&private_key, &pair.private_key).unwrap();
+    server
+        .process
+        .wait_until("it is refused", || server.process.log.lock().contains("can be read by others"));
+    assert_eq!(server.certificate(), server.pair.der);
+    fs::set_permissions(&private_key, Permissions::from_mode(0o600)).unwrap();
+    server.process.wait_until("it is taken", || server.certificate() == pair.der);
+}
+
+#[test]
 fn a_pair_that_cannot_be_used_stops_the_start_in_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
@@ -477,6 +495,11 @@ fn off_loopback_nothing_that_is_secret_goes_over_plain_http() {
         said.starts_with("m2mint: admin.listen = 0.0.0.0:0 (from --set): the admin key would cross"),
         "{said}"
     );
+    // A proxy on this machine does not need a listener that everybody reaches.
+    for proxy in ["loopback", "127.0.0.1", "127.0.0.0/8", "::1"] {
+        let said = start(&["--set", &format!("trusted_proxies={proxy}")]);
+        assert!(said.contains("secrets and tokens would cross"), "{proxy}: {said}");
+    }
     // Behind a proxy that is named, the public API is served, and the admin API is not.
     let more = [
         ("M2MINT_LISTEN", "0.0.0.0:0"),

@@ -74,8 +74,10 @@ pub(super) struct Duty {
     pub(super) failing: bool,
     /// Whether the master key was rotated to one that cannot be found: that is said once.
     pub(super) master_missing: bool,
-    /// The newest entry of the audit log that the log of the process has been told of.
-    pub(super) told: i64,
+    /// The newest entry of the audit log that the log of the process has been told of, with its hash.
+    pub(super) told: (i64, Vec<u8>),
+    /// Whether that entry is there no more, or another stands in its place.
+    pub(super) log_changed: bool,
     /// When the audit log was last looked at to be signed.
     pub(super) signed: Moment,
 }
@@ -278,6 +280,9 @@ impl Duty {
         if now.attested.millis_since(self.signed.attested) < SIGN_EVERY {
             return Ok(());
         }
+        if self.log_changed {
+            return Ok(());
+        }
         let (key, keep) = (self.minters.default.key(), self.settings.audit_keep);
         self.store.write(|db| heads::prune_and_sign(db, key, now, keep))?;
         self.signed = now;
@@ -286,19 +291,20 @@ impl Duty {
 
     /// Repeats in the log of the process what the audit log tells, whichever process wrote it.
     fn tell_log(&mut self) -> Result<(), RotationError> {
-        let mut told = self.told;
-        let read = self.store.read(|db| {
-            if audit::newest(db)? > told {
-                audit::for_each(db, told, |entry| {
-                    tracing::info!(target: "audit", "audit {}", entry.line);
-                    told = entry.seq;
-                    true
-                })?;
-            }
-            Ok(())
-        });
-        self.told = told;
-        Ok(read?)
+        let told = &mut self.told;
+        let is_there = self.store.read(|db| {
+            let is_there = told.0 == 0 || audit::get(db, told.0)?.is_some_and(|entry| entry.hash == told.1);
+            audit::for_each(db, told.0, |entry| {
+                tracing::info!(target: "audit", "audit {}", entry.line);
+                *told = (entry.seq, entry.hash);
+                true
+            })?;
+            Ok(is_there)
+        })?;
+        if !is_there && !std::mem::replace(&mut self.log_changed, true) {
+            heads::complain("an entry that this server has seen is there no more");
+        }
+        Ok(())
     }
 
     fn rotate(&mut self, origin: &Origin) -> Result<(), RotationError> {
@@ -507,7 +513,9 @@ impl Duty {
         // What was to be looked at before stays so: a change that works answers no request.
         let unknown = std::mem::replace(&mut self.unknown, true);
         let clock = self.trusted_clock();
-        let changed = keyring_file::change(&self.store, &self.master, &clock, Some(&self.minters), decide);
+        let minters = Some(&self.minters);
+        let changed =
+            keyring_file::change(&self.store, &self.master, &clock, minters, !self.log_changed, decide);
         let (rings, minters) = match changed {
             Err(refused @ RotationError::Revoke(_)) => {
                 self.unknown = unknown;
@@ -637,7 +645,10 @@ impl Duty {
                 used.save(db)?;
                 refused.entries(now.wall).iter().try_for_each(|entry| audit::append(db, entry))?;
                 audit::append(db, &Entry::new(now.wall, &Origin::of(SERVER), Action::ServerStop))?;
-                Ok(heads::sign(db, self.minters.default.key(), now)?)
+                if !self.log_changed {
+                    heads::sign(db, self.minters.default.key(), now)?;
+                }
+                Ok(())
             })
         });
         if let Err(error) = saved.and_then(|()| self.tell_log()) {
