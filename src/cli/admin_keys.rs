@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::administration::admin_keys::{self, NewAdminKey};
 use crate::cli::output::{self, CliError, Result, date};
-use crate::cli::{Settings, config};
+use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
 use crate::model::audit::Origin;
 use crate::model::{AdminKeyName, Role, Roles, Span};
@@ -29,8 +29,10 @@ pub enum Action {
         expires: Option<String>,
     },
     /// List admin keys: names, roles and dates, never the keys
+    #[command(after_help = "Example: m2mint admin-keys list")]
     List,
     /// Remove an admin key: it is refused from now on
+    #[command(after_help = "Example: m2mint admin-keys remove deploy")]
     Remove {
         /// Its name
         name: String,
@@ -86,20 +88,25 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 let (name, roles) = (key.name.to_string(), key.roles.to_string());
                 vec![name, roles, date(key.created_at), expires, when(key.last_used_at)]
             };
-            output::table(
+            table::print(
                 &["NAME", "ROLES", "CREATED", "EXPIRES", "LAST USED"],
                 &keys.iter().map(row).collect::<Vec<_>>(),
             );
         }
         Action::Remove { name, yes } => {
-            if !store.read(all)?.iter().any(|key| key.name.as_str() == name) {
-                return Err(CliError::Refused(format!("there is no admin key {name}")));
+            let keys = store.read(all)?;
+            if !keys.iter().any(|key| key.name.as_str() == name) {
+                let meant = output::did_you_mean(name, keys.iter().map(|key| key.name.as_str()));
+                return Err(CliError::Refused(format!("there is no admin key {name}{meant}")));
             }
             output::confirm(
                 &format!("Remove the admin key {name}? Whoever still uses it is refused."),
                 *yes,
             )?;
             admin_keys::remove(&store, name, now, &origin)?;
+            if as_json {
+                return output::json(&json!({"removed": name}));
+            }
             output::line(&format!("removed: {name}"));
         }
     }

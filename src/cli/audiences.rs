@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::administration;
 use crate::cli::output::{self, CliError, Result, date};
-use crate::cli::{Settings, config, keys};
+use crate::cli::{Settings, config, keys, table};
 use crate::clock::Clock;
 use crate::model::Audience;
 use crate::model::audit::Origin;
@@ -20,12 +20,14 @@ use crate::store::audiences::StoredAudience;
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Show the audiences whose tokens are not signed with EdDSA as all others are
+    #[command(after_help = "Example: m2mint audiences list")]
     List,
     /// Say what tokens for an audience are signed with, for services that cannot check EdDSA
-    ///
-    /// The first audience that wants an algorithm makes keys for it. They sign as soon as every verifier can know them;
-    /// until then tokens for the audience are signed with EdDSA.
-    #[command(after_help = "Example: m2mint audiences set billing --alg ES256 --at-once")]
+    #[command(
+        after_help = "The first audience that wants an algorithm makes keys for it. They sign as soon as every verifier can know \
+                      them; until then tokens for the audience are signed with EdDSA.\n\n\
+                      Example: m2mint audiences set billing --alg ES256 --at-once"
+    )]
     Set {
         /// The audience
         name: String,
@@ -62,7 +64,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 return Ok(());
             }
             let rows: Vec<_> = audiences.iter().map(|audience| row(audience, now)).collect();
-            output::table(&["AUDIENCE", "ALG", "SIGNED WITH NOW", "AS WANTED FROM"], &rows);
+            table::print(&["AUDIENCE", "ALG", "SIGNED WITH NOW", "AS WANTED FROM"], &rows);
             Ok(())
         }
         Action::Set { name, alg, at_once } => {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::verify::{self, Evidence, Report};
 use crate::cli::output::{self, CliError, Result};
-use crate::cli::{Settings, config};
+use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::master_key;
@@ -23,14 +23,17 @@ use crate::witness::Witness;
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Show entries, the newest last
+    #[command(after_help = "Example: m2mint audit list --since 2d --client task-service")]
     List(Filter),
     /// Check that no entry was changed, cut out or moved
+    #[command(after_help = "Example: m2mint audit verify --head kept-elsewhere.txt")]
     Verify {
         /// A head that was kept elsewhere, or a file that holds it: the log must still contain it
         #[arg(long, value_name = "TEXT|FILE")]
         head: Option<String>,
     },
     /// Print the newest signed head, to be kept elsewhere
+    #[command(after_help = "Example: m2mint audit head")]
     Head,
 }
 
@@ -107,7 +110,7 @@ fn list(store: &Store, filter: &Filter, as_json: bool) -> Result {
         return output::json(&entries.collect());
     }
     let rows: Vec<_> = found.iter().map(|(entry, fields)| row(entry, fields)).collect();
-    output::table(&["SEQ", "TIME", "ACTION", "SUBJECT", "BY", "FROM", "WHAT"], &rows);
+    table::print(&["SEQ", "TIME", "ACTION", "SUBJECT", "BY", "FROM", "WHAT"], &rows);
     Ok(())
 }
 
@@ -141,7 +144,7 @@ fn point_in_time(text: &str, now: UnixTime) -> Result<String> {
     let time = humantime::parse_rfc3339_weak(&whole).ok();
     let since = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     since.map(|since| date(UnixTime::from_millis(m2mint_keys::time::millis(since)))).ok_or_else(|| {
-        CliError::Refused(format!(
+        CliError::Usage(format!(
             "{text} is no time: write a date such as 2026-01-31, a time such as 2026-01-31T12:00:00Z, or 2d for two days ago"
         ))
     })

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::administration::{self, NewClient};
 use crate::cli::output::{self, CliError, Result};
-use crate::cli::{Settings, config};
+use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
 use crate::http::client_json;
 use crate::model::audit::Origin;
@@ -20,10 +20,16 @@ use crate::store::{Store, clients};
 
 const PAGE: usize = 500;
 
+/// To how many ids one that does not exist is compared.
+const COMPARED: usize = 20_000;
+
 /// What to do with clients.
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Make a client and show its secret, this once
+    #[command(
+        after_help = "Example: m2mint clients create --id task-service --audience event --scope 'event.create event.view'"
+    )]
     Create {
         /// Client id; made when not given
         #[arg(long)]
@@ -33,14 +39,19 @@ pub enum Action {
         fields: Fields,
     },
     /// List all clients
+    #[command(after_help = "Example: m2mint clients list --json")]
     List,
     /// Show a client
+    #[command(after_help = "Example: m2mint clients show task-service")]
     Show {
         /// Client id
         #[arg(allow_hyphen_values = true)]
         id: String,
     },
     /// Change what is given and leave the rest
+    #[command(
+        after_help = "Example: m2mint clients update task-service --lifetime 15m --network 192.0.2.0/24"
+    )]
     Update {
         /// Client id
         #[arg(allow_hyphen_values = true)]
@@ -50,6 +61,7 @@ pub enum Action {
         fields: Fields,
     },
     /// Remove a client: it gets no more tokens
+    #[command(after_help = "Example: m2mint clients remove task-service")]
     Remove {
         /// Client id
         #[arg(allow_hyphen_values = true)]
@@ -125,20 +137,17 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         }
         Action::List => list(&store, as_json)?,
         Action::Show { id } => {
-            let client = store.read(|db| clients::get(db, id))?;
-            let client = client.ok_or_else(|| CliError::Refused(format!("there is no client {id}")))?;
-            show(&client, as_json)?;
+            show(&require(&store, id)?, as_json)?;
         }
         Action::Update { id, fields } => {
+            require(&store, id)?;
             let change = |settings| fields.apply(settings);
             let client =
                 administration::update_client::<CliError>(&store, id, None, now, longest, &origin, change)?;
             show(&client, as_json)?;
         }
         Action::Remove { id, yes } => {
-            if store.read(|db| clients::get(db, id))?.is_none() {
-                return Err(CliError::Refused(format!("there is no client {id}")));
-            }
+            require(&store, id)?;
             output::confirm(
                 &format!("Remove the client {id}? It gets no more tokens, and this cannot be undone."),
                 *yes,
@@ -152,6 +161,19 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         }
     }
     Ok(())
+}
+
+/// The client, or that there is none, and which one was probably meant.
+///
+/// # Errors
+/// [`CliError::Refused`] when there is none.
+pub fn require(store: &Store, id: &str) -> Result<Client> {
+    if let Some(client) = store.read(|db| clients::get(db, id))? {
+        return Ok(client);
+    }
+    let ids = store.read(|db| clients::some_ids(db, COMPARED))?;
+    let meant = output::did_you_mean(id, ids.iter().map(String::as_str));
+    Err(CliError::Refused(format!("there is no client {id}{meant}")))
 }
 
 fn list(store: &Store, as_json: bool) -> Result {
@@ -182,7 +204,7 @@ fn list(store: &Store, as_json: bool) -> Result {
     if as_json {
         return output::json(&Value::Array(json));
     }
-    output::table(&["CLIENT ID", "NAME", "AUDIENCE", "SCOPE", "ENABLED"], &rows);
+    table::print(&["CLIENT ID", "NAME", "AUDIENCE", "SCOPE", "ENABLED"], &rows);
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::cli::Settings;
 use crate::cli::output::{self, CliError, Result};
+use crate::cli::{Settings, table};
 use crate::config::{self, Loaded, Origin, Problems};
 use crate::tls::Contents;
 
@@ -12,12 +12,14 @@ use crate::tls::Contents;
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Print the effective values and where each came from; secrets are masked
+    #[command(after_help = "Example: m2mint config show --config /etc/m2mint/m2mint.toml")]
     Show {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Check the configuration and report every problem
+    #[command(after_help = "Example: m2mint config check --config m2mint.toml")]
     Check {
         /// Print JSON
         #[arg(long)]
@@ -59,7 +61,7 @@ pub fn run(settings: &Settings, action: &Action) -> Result {
         Action::Show { json: false } => {
             let row =
                 |one: &config::Shown| vec![one.key.to_owned(), one.value.clone(), one.origin.to_string()];
-            output::table(&["KEY", "VALUE", "FROM"], &loaded.shown.iter().map(row).collect::<Vec<_>>());
+            table::print(&["KEY", "VALUE", "FROM"], &loaded.shown.iter().map(row).collect::<Vec<_>>());
         }
     }
     Ok(())

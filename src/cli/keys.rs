@@ -14,7 +14,7 @@ use m2mint_keys::time::{Moment, UnixTime, millis};
 use serde_json::{Value, json};
 
 use crate::cli::output::{self, CliError, Result, date};
-use crate::cli::{Settings, config};
+use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::master_key;
@@ -36,20 +36,24 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Show every key, its state, and the next transition
+    #[command(after_help = "Example: m2mint keys list --json")]
     List,
     /// Let the standby sign from now on, or as soon as every verifier can know it
+    #[command(after_help = "Example: m2mint keys rotate")]
     Rotate {
         /// The ring of this algorithm only: EdDSA or ES256
         #[arg(long, value_parser = algorithm)]
         alg: Option<Algorithm>,
     },
     /// Go on with a database that was put back from a backup: keys that were retired or revoked since sign no more
+    #[command(after_help = "Example: m2mint keys recover")]
     Recover {
         /// Do not ask
         #[arg(long)]
         yes: bool,
     },
     /// Take a key out of the JWKS at once: its tokens are refused from now on
+    #[command(after_help = "Example: m2mint keys revoke gKQ3BSDZDuY9pXvVjyDRz4ghIzHkxF92nWa-3F5PF5g")]
     Revoke {
         /// Key id, as `m2mint keys` shows it
         #[arg(allow_hyphen_values = true)]
@@ -419,7 +423,7 @@ impl View {
         };
         let rows: Vec<_> =
             self.rings.iter().flat_map(|ring| ring.ordered().map(|key| row(ring, key))).collect();
-        output::table(
+        table::print(
             &["KID", "ALG", "STATE", "SINCE", "SIGNS UNTIL", "PUBLISHED UNTIL", "LONGEST LIFETIME"],
             &rows,
         );

@@ -20,6 +20,7 @@ use crate::witness::{Witness, WitnessError};
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Seal every private key under a new master key, also while a server works on the database
+    #[command(after_help = "Example: m2mint master-key rotate")]
     Rotate {
         /// Take the new key from this file instead of making one: 32 bytes in base64 or hex, mode 0600
         #[arg(long, value_name = "FILE")]

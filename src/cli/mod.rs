@@ -7,23 +7,33 @@ pub mod backup;
 pub mod clients;
 pub mod config;
 pub mod keys;
+pub mod manual;
 pub mod master_key;
 pub mod output;
 pub mod secrets;
 pub mod serve;
+pub mod table;
+pub mod terminal;
 pub mod verifier;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::Sources;
 use crate::hardening;
 
 /// Machine-to-machine authorization server: one binary, one SQLite file.
 #[derive(Debug, Parser)]
-#[command(name = "m2mint", version = VERSION, about, disable_help_subcommand = true)]
+#[command(
+    name = "m2mint",
+    version = VERSION,
+    about,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a rule\nExample: m2mint clients create --help"
+)]
 pub struct Cli {
     #[command(flatten)]
     settings: Settings,
@@ -34,13 +44,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve (what m2mint does when no verb is given)
+    #[command(after_help = "Example: m2mint serve --config /etc/m2mint/m2mint.toml")]
     Serve,
     /// Show or check the configuration
+    #[command(after_help = "Example: m2mint config show")]
     Config {
         #[command(subcommand)]
         action: config::Action,
     },
     /// Show, rotate and revoke signing keys
+    #[command(after_help = "Example: m2mint keys rotate")]
     Keys {
         #[command(subcommand)]
         action: Option<keys::Action>,
@@ -49,6 +62,9 @@ enum Verb {
         json: bool,
     },
     /// Make, show, change and remove clients
+    #[command(
+        after_help = "Example: m2mint clients create --id task-service --audience event --scope event.create"
+    )]
     Clients {
         #[command(subcommand)]
         action: clients::Action,
@@ -57,6 +73,7 @@ enum Verb {
         json: bool,
     },
     /// Show and set what tokens for an audience are signed with
+    #[command(after_help = "Example: m2mint audiences set billing --alg ES256")]
     Audiences {
         #[command(subcommand)]
         action: Option<audiences::Action>,
@@ -65,6 +82,7 @@ enum Verb {
         json: bool,
     },
     /// Add, list and remove the secrets of a client
+    #[command(after_help = "Example: m2mint secrets add task-service --expires-in 90d")]
     Secrets {
         #[command(subcommand)]
         action: secrets::Action,
@@ -73,6 +91,7 @@ enum Verb {
         json: bool,
     },
     /// Add, list and remove admin keys, each with a name and roles
+    #[command(after_help = "Example: m2mint admin-keys add deploy --role clients --expires 90d")]
     AdminKeys {
         #[command(subcommand)]
         action: admin_keys::Action,
@@ -81,6 +100,7 @@ enum Verb {
         json: bool,
     },
     /// Show and check who did what
+    #[command(after_help = "Example: m2mint audit --since 2d --client task-service")]
     Audit {
         #[command(subcommand)]
         action: Option<audit::Action>,
@@ -91,19 +111,34 @@ enum Verb {
         filter: audit::Filter,
     },
     /// Change the key that seals all others
+    #[command(after_help = "Example: m2mint master-key rotate")]
     MasterKey {
         #[command(subcommand)]
         action: master_key::Action,
     },
     /// Tried settings for services that check tokens, and bad tokens to try on them
+    #[command(after_help = "Example: m2mint verifier jose --audience event --scope event.create")]
     Verifier(verifier::Verifier),
     /// Copy the database to a file, also while a server works on it
+    #[command(after_help = "Example: m2mint backup backup.db")]
     Backup {
         /// The file to make
         to: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Print what makes a shell complete commands
+    #[command(after_help = "Example: m2mint completions bash > /etc/bash_completion.d/m2mint")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all verbs into a folder
+    #[command(after_help = "Example: m2mint man /usr/local/share/man/man1")]
+    Man {
+        /// The folder; made when there is none
+        folder: Option<PathBuf>,
     },
 }
 
@@ -181,13 +216,13 @@ pub fn main() -> ExitCode {
         Verb::MasterKey { action } => master_key::run(settings, &action),
         Verb::Verifier(verifier) => verifier::run(settings, &verifier),
         Verb::Backup { to, json } => backup::run(settings, &to, json),
+        Verb::Completions { shell } => manual::completions(shell),
+        Verb::Man { folder } => manual::man(folder.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            for line in error.to_string().lines() {
-                eprintln!("m2mint: {line}");
-            }
+            output::error(&error.to_string());
             error.exit_code()
         }
     }

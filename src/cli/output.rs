@@ -1,4 +1,4 @@
-//! What all verbs share: failing, asking, printing tables and JSON.
+//! What all verbs share: failing, asking, printing lines and JSON.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -8,7 +8,9 @@ use m2mint_keys::time::UnixTime;
 use serde_json::Value;
 
 use crate::administration::AdministrationError;
+use crate::cli::terminal::{self, BOLD, RED};
 use crate::config::Problems;
+use crate::config::keys::nearest;
 use crate::master_key::MasterKeyError;
 use crate::rotation::RotationError;
 use crate::startup::StartError;
@@ -89,7 +91,7 @@ pub fn confirm(question: &str, yes: bool) -> Result {
             "{question} Nobody can be asked here: add --yes if you mean it"
         )));
     }
-    eprint!("{question} [y/N] ");
+    eprint!("{} [y/N] ", terminal::paint_error(BOLD, question));
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
@@ -97,6 +99,14 @@ pub fn confirm(question: &str, yes: bool) -> Result {
         Ok(())
     } else {
         Err(CliError::Refused("nothing was changed".into()))
+    }
+}
+
+/// Says what went wrong, each line after the name of the program.
+pub fn error(text: &str) {
+    let name = terminal::paint_error(RED, "m2mint:");
+    for line in text.lines() {
+        eprintln!("{name} {line}");
     }
 }
 
@@ -115,17 +125,11 @@ pub fn json(value: &Value) -> Result {
     Ok(())
 }
 
-/// Prints a table, columns aligned.
-pub fn table(header: &[&str], rows: &[Vec<String>]) {
-    let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
-    let all = || std::iter::once(&header).chain(rows);
-    let width =
-        |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    for row in all() {
-        let cells =
-            row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column).unwrap_or(0)));
-        line(cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
+/// What was probably meant by a name that does not exist, to be put behind the sentence that says so; nothing when no name
+/// is near.
+#[must_use]
+pub fn did_you_mean<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> String {
+    nearest(wrong, names).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
 }
 
 /// A point in time for people and JSON: RFC 3339, UTC, to the second.

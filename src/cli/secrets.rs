@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::administration;
 use crate::cli::output::{self, CliError, Result, date};
-use crate::cli::{Settings, config};
+use crate::cli::{Settings, clients, config, table};
 use crate::clock::Clock;
 use crate::model::audit::Origin;
 use crate::model::{ClientSecret, Span};
@@ -17,6 +17,7 @@ use crate::store::clients::StoredSecret;
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Make one more secret and show it, this once
+    #[command(after_help = "Example: m2mint secrets add task-service --expires-in 90d")]
     Add {
         /// Client id
         #[arg(allow_hyphen_values = true)]
@@ -26,12 +27,14 @@ pub enum Action {
         expires_in: Option<String>,
     },
     /// List the secrets of a client: ids and dates, never the secrets
+    #[command(after_help = "Example: m2mint secrets list task-service")]
     List {
         /// Client id
         #[arg(allow_hyphen_values = true)]
         client: String,
     },
     /// Remove one secret: it is refused from now on
+    #[command(after_help = "Example: m2mint secrets remove task-service 1")]
     Remove {
         /// Client id
         #[arg(allow_hyphen_values = true)]
@@ -52,6 +55,8 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
     let store = Store::open(&config.database, None)?;
     let (now, origin) = (Clock::system().wall(), Origin::command_line());
+    let (Action::Add { client, .. } | Action::List { client } | Action::Remove { client, .. }) = action;
+    clients::require(&store, client)?;
     match action {
         Action::Add { client, expires_in } => {
             let expires_in = expires_in.as_deref().map(Span::parse).transpose();
@@ -80,7 +85,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 let id = secret.id.to_string();
                 vec![id, date(secret.created_at), when(secret.expires_at), when(secret.last_used_at)]
             };
-            output::table(
+            table::print(
                 &["ID", "CREATED", "EXPIRES", "LAST USED"],
                 &secrets.iter().map(row).collect::<Vec<_>>(),
             );
@@ -94,6 +99,9 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 *yes,
             )?;
             administration::remove_secret(&store, client, *secret, now, &origin)?;
+            if as_json {
+                return output::json(&json!({"removed": secret}));
+            }
             output::line(&format!("removed: {secret}"));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use zeroize::Zeroizing;
 
-use crate::cli::Settings;
+use crate::cli::{Settings, output, terminal};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, MasterKeySource, Sources};
 use crate::hardening;
@@ -56,9 +56,7 @@ pub fn run(settings: &Settings) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            for line in error.to_string().lines() {
-                eprintln!("m2mint: {line}");
-            }
+            output::error(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -154,7 +152,7 @@ fn reload(sources: &Sources, loaded: &mut Loaded, server: &Server, filter: &LogF
 fn start_log(directives: &str) -> LogFilter {
     let (filter, handle) = reload::Layer::new(log_filter(directives));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let ansi = terminal::wants_colour(&std::io::stderr());
     let registry = tracing_subscriber::registry().with(filter);
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         // The journal has its own clock.

@@ -175,6 +175,16 @@ pub fn page(
     Ok((clients, next))
 }
 
+/// The ids of `limit` clients at most, for suggestions.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn some_ids(db: &Connection, limit: usize) -> Result<Vec<String>> {
+    let mut statement = db.prepare_cached("SELECT id FROM clients LIMIT ?1")?;
+    let ids = statement.query_map([limit], |row| row.get(0))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
+}
+
 /// How many clients there are.
 ///
 /// # Errors

@@ -201,18 +201,6 @@ fn a_rotation_by_signal_is_seen_by_the_command_line() {
 }
 
 #[test]
-fn help_and_version_fit_a_screen() {
-    let directory = tempfile::tempdir().unwrap();
-    for arguments in [&["--help"][..], &["clients", "create", "--help"], &["keys", "--help"], &["--version"]]
-    {
-        let output = crate::support::process::command(directory.path()).args(arguments).output().unwrap();
-        assert!(output.status.success());
-        let lines = text(&output.stdout).lines().count();
-        assert!((1..=40).contains(&lines), "{arguments:?}: {lines} lines");
-    }
-}
-
-#[test]
 fn verbs_without_a_database_say_how_to_get_one() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["keys"][..], &["clients", "list"], &["secrets", "list", "x"], &["backup", "copy.db"]]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::UnixTime;
+use serde_json::json;
 
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, keys};
@@ -34,15 +35,18 @@ pub struct Verifier {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Show the libraries for which there are tried settings
+    #[command(after_help = "Example: m2mint verifier list")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Write a pack of bad tokens, each wrong in one way, and a program that tries them on a service
-    ///
-    /// The tokens are those of an issuer of the pack's own, with a key that exists nowhere else: point a copy of the
-    /// service at it, and no real service will ever take one of them.
+    #[command(
+        after_help = "The tokens are those of an issuer of the pack's own, with a key that exists nowhere else: point a copy of the \
+                      service at it, and no real service will ever take one of them.\n\n\
+                      Example: m2mint verifier pack --audience event --scope event.create --out pack"
+    )]
     Pack(Pack),
 }
 
@@ -64,6 +68,9 @@ struct Pack {
     /// The folder to make
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the verb.
@@ -78,7 +85,7 @@ pub fn run(settings: &Settings, verifier: &Verifier) -> Result {
     }
 }
 
-fn write_pack(Pack { audience, scope, alg, port, out }: &Pack) -> Result {
+fn write_pack(Pack { audience, scope, alg, port, out, json }: &Pack) -> Result {
     if out.exists() {
         return Err(CliError::Refused(format!(
             "{} exists already; name a folder that does not",
@@ -97,6 +104,15 @@ fn write_pack(Pack { audience, scope, alg, port, out }: &Pack) -> Result {
     fs::create_dir(out)?;
     write(&out.join("pack.json"), 0o600, &serde_json::to_string_pretty(&pack)?)?;
     write(&out.join("run"), 0o755, RUNNER)?;
+    if *json {
+        let issuer = &subject.issuer;
+        return output::json(&json!({
+            "folder": out,
+            "issuer": issuer,
+            "jwks": format!("{issuer}/jwks.json"),
+            "bad_tokens": pack.tokens.len() - 1,
+        }));
+    }
     output::line(&format!(
         "{out} holds {count} bad tokens and a good one. Point a copy of the service at the issuer of the pack:\n\
          \n  issuer  {issuer}\n  JWKS    {issuer}/jwks.json\n\

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use m2mint_keys::signing_key::Algorithm;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::recipes::{self, ALL, Cache, UnknownKid, Values};
 use crate::cli::output::{self, CliError, Result};
-use crate::cli::{Settings, config, keys};
+use crate::cli::{Settings, config, keys, table};
 use crate::config::{Config, Listen};
 use crate::rotation::keeper::in_words;
 use crate::rotation::published::MAX_AGE;
@@ -38,6 +38,9 @@ pub struct Recipe {
     /// Print the code and nothing else
     #[arg(long)]
     code: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "code")]
+    json: bool,
 }
 
 /// Prints a recipe.
@@ -48,7 +51,9 @@ pub fn run(settings: &Settings, asked: &Recipe) -> Result {
     let name = asked.name.as_deref().unwrap_or_default();
     let recipe = recipes::find(name).ok_or_else(|| {
         let names: Vec<_> = ALL.iter().map(|recipe| recipe.name).collect();
-        CliError::Usage(format!("there are no settings for {name}; there are some for {}", names.join(", ")))
+        let meant = output::did_you_mean(name, names.iter().copied());
+        let names = names.join(", ");
+        CliError::Usage(format!("there are no settings for {name}{meant}; there are some for {names}"))
     })?;
     let config = config::load(settings)?;
     let values = values(recipe, asked, &config)?;
@@ -59,7 +64,6 @@ pub fn run(settings: &Settings, asked: &Recipe) -> Result {
     }
     let tried =
         if recipe.is_run { "run by m2mint's tests, across rotations" } else { "not run by m2mint's tests" };
-    output::line(&format!("{}: {tried}\n", recipe.library));
     let seconds = |seconds: u32| in_words(Some(i64::from(seconds) * 1000));
     let max_age = seconds(MAX_AGE);
     let (cache, revoked) = match (recipe.cache, values.cache) {
@@ -122,7 +126,17 @@ pub fn run(settings: &Settings, asked: &Recipe) -> Result {
         ("lets in", lets_in),
         ("note", recipe.notes.to_owned()),
     ];
-    for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
+    let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
+    if asked.json {
+        let mut json: Map<String, Value> =
+            rows.map(|(name, value)| (name.replace(' ', "_"), value.into())).collect();
+        json.insert("library".into(), recipe.library.into());
+        json.insert("run_by_tests".into(), recipe.is_run.into());
+        json.insert("code".into(), code.into());
+        return output::json(&Value::Object(json));
+    }
+    output::line(&format!("{}: {tried}\n", recipe.library));
+    for (name, value) in rows {
         output::line(&format!("  {name:<15} {value}"));
     }
     output::line("");
@@ -204,6 +218,6 @@ pub fn list(as_json: bool) -> Result {
             vec![recipe.name.into(), recipe.library.into(), algorithms.join(", "), run.into()]
         })
         .collect();
-    output::table(&["NAME", "LIBRARY", "ALGORITHMS", "RUN BY TESTS"], &rows);
+    table::print(&["NAME", "LIBRARY", "ALGORITHMS", "RUN BY TESTS"], &rows);
     Ok(())
 }

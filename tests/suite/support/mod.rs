@@ -4,6 +4,7 @@ pub mod http;
 pub mod in_process;
 pub mod memory;
 pub mod process;
+pub mod terminal;
 pub mod tls;
 pub mod token;
 
