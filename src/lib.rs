@@ -8,6 +8,7 @@
 pub mod administration;
 pub mod audit;
 pub mod background;
+pub mod beats;
 pub mod cli;
 pub mod clock;
 pub mod config;

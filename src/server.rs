@@ -2,10 +2,8 @@
 //!
 //! [`Server::start`] is the seam that tests drive: they hand in their own clock and sockets.
 
-use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
@@ -13,8 +11,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpResponse, web};
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 
+use crate::beats::Beats;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections::Connections;
@@ -38,8 +36,6 @@ const QUIET: Duration = Duration::from_millis(60);
 const LOOK: Duration = Duration::from_millis(5);
 /// Threads a worker may use for the database. Writing is done one at a time anyway.
 const BLOCKING_THREADS: usize = 4;
-/// How often a worker shows that it is not stuck.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// A running server.
 pub struct Server {
@@ -50,7 +46,6 @@ pub struct Server {
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     keeper: Running,
-    beats: Arc<Beats>,
 }
 
 impl Server {
@@ -83,15 +78,15 @@ impl Server {
             addresses: guards::addresses(&listeners),
             admin_hosts,
             base_path: config.base_path.clone(),
+            beats: Beats::default(),
         });
         let connections = Connections::new(config.connections.most, config.workers);
         let exchanges = Data::new(Exchanges::new(config.connections.request_time).map_err(StartError::from)?);
-        let beats = Arc::new(Beats::default());
         let queue_time = config.connections.queue_time;
-        let (app_state, app_exchanges, app_beats) = (state.clone(), exchanges.clone(), Arc::clone(&beats));
+        let (app_state, app_exchanges) = (state.clone(), exchanges.clone());
         let largest_body = config.connections.largest_body;
         let app = move |side| {
-            app_beats.join();
+            app_state.beats.join();
             let exchanges = app_exchanges.clone();
             let base_path = app_state.base_path.clone();
             App::new()
@@ -123,7 +118,7 @@ impl Server {
         let handle = server.handle();
         let ended = tokio::spawn(server);
         let keeper = open.keeper.start()?;
-        Ok(Self { state, exchanges, listeners, farewell, handle, ended, keeper, beats })
+        Ok(Self { state, exchanges, listeners, farewell, handle, ended, keeper })
     }
 
     /// What handlers can reach.
@@ -147,7 +142,7 @@ impl Server {
     /// Whether every worker has shown within `limit` that it is not stuck.
     #[must_use]
     pub fn is_alive(&self, limit: Duration) -> bool {
-        self.beats.all_within(limit)
+        self.state.beats.all_within(limit)
     }
 
     /// From now on, acts by another configuration, as far as that can change while it runs.
@@ -238,37 +233,4 @@ fn issuer_settings(config: &Config, listeners: &Listeners) -> issuer::Settings {
         max_lifetime: config.max_lifetime,
         all_scopes_by_default: config.all_scopes_by_default,
     }
-}
-
-/// When each worker last showed that it is not stuck.
-#[derive(Default)]
-struct Beats(Mutex<Vec<Arc<AtomicU64>>>);
-
-impl Beats {
-    /// Makes the worker on whose thread this runs show it from now on. A worker makes several apps.
-    fn join(&self) {
-        thread_local!(static JOINED: Cell<bool> = const { Cell::new(false) });
-        if JOINED.replace(true) {
-            return;
-        }
-        let beat = Arc::new(AtomicU64::new(since_start()));
-        self.0.lock().push(Arc::clone(&beat));
-        actix_web::rt::spawn(async move {
-            loop {
-                beat.store(since_start(), Ordering::Relaxed);
-                tokio::time::sleep(BEAT).await;
-            }
-        });
-    }
-
-    fn all_within(&self, limit: Duration) -> bool {
-        let oldest = since_start().saturating_sub(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-        self.0.lock().iter().all(|beat| beat.load(Ordering::Relaxed) >= oldest)
-    }
-}
-
-/// Milliseconds on a clock that only goes forward.
-fn since_start() -> u64 {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }

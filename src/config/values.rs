@@ -26,7 +26,8 @@ use crate::model::{Host, Span};
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
 const MOST_WORKERS: usize = 256;
 /// First segments of paths that are no public API's.
-const TAKEN_PATHS: [&str; 4] = ["recipe", "hello", "apiversion", ".well-known"];
+const TAKEN_PATHS: [&str; 7] =
+    ["recipe", "hello", "health", "version", "metrics", "apiversion", ".well-known"];
 const SHORTEST_API_KEY: usize = 16;
 const LONGEST_API_KEY: usize = 512;
 const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 86_400);

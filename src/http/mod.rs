@@ -10,6 +10,7 @@
 //! | [`audiences`] | what tokens for an audience are signed with |
 //! | [`core_token`] | the SuperTokens core's token calls |
 //! | [`core`] | `/hello`, `/apiversion` |
+//! | [`health`] | `/health/live`, `/health/ready`, `/version` |
 //! | [`admin`] | who may administer |
 //! | [`guards`] | what keeps web pages away from the admin API |
 //! | [`parameters`] | named parameters, from a form or from JSON |
@@ -28,6 +29,7 @@ pub mod error;
 pub mod exchange;
 pub mod forward_auth;
 pub mod guards;
+pub mod health;
 pub mod introspect;
 pub mod jwks;
 pub mod parameters;
@@ -46,6 +48,7 @@ use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Respons
 use arc_swap::ArcSwap;
 
 use crate::background;
+use crate::beats::Beats;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::http::discovery::Metadata;
@@ -84,6 +87,8 @@ pub struct State {
     pub metadata: Metadata,
     /// Path of the public API: `/auth`, or nothing.
     pub base_path: String,
+    /// Signs of life of the workers.
+    pub beats: Beats,
 }
 
 impl State {
@@ -128,13 +133,17 @@ fn stopping() -> StoreError {
     StoreError::Corrupt("the server is stopping".into())
 }
 
-/// The routes of a listener, with bodies of at most `largest_body` bytes. The key set and `/hello` are on all of them: a backend that administers needs the keys too.
+/// The routes of a listener, with bodies of at most `largest_body` bytes. The key set, `/hello`
+/// and what says how the server is are on all of them: a backend that administers needs the keys too.
 pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_body: usize) {
     config.app_data(PayloadConfig::new(largest_body));
     config
         .service(readable(&format!("{base_path}/jwt/jwks.json"), jwks::get))
         .service(readable("/.well-known/jwks.json", jwks::get))
-        .service(readable("/hello", core::hello));
+        .service(readable("/hello", core::hello))
+        .service(readable("/health/live", health::live))
+        .service(readable("/health/ready", health::ready))
+        .service(readable("/version", health::version));
     if side != Side::Admin {
         public_routes(config, base_path);
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use m2mint_keys::seal::MasterKey;
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::audit::refusals::Refusals;
 use crate::background;
+use crate::beats::Beat;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::model::audit::Origin;
@@ -26,6 +28,7 @@ use crate::rotation::keeper::duty::Duty;
 use crate::rotation::keyring_file;
 use crate::rotation::published::Published;
 use crate::rotation::rings;
+use crate::rotation::standing::Standing;
 use crate::rotation::{RotationError, Settings};
 use crate::store::{Store, audiences, audit};
 use crate::witness::{Keys, Witness};
@@ -59,6 +62,8 @@ struct Shared {
     moment: Mutex<Moment>,
     status: Mutex<String>,
     refusals: Refusals,
+    beat: Beat,
+    standing: ArcSwap<Standing>,
 }
 
 impl Keeper {
@@ -97,6 +102,18 @@ impl Keeper {
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
         self.shared.settings.load_full()
+    }
+
+    /// Where the keys stood at the keeper's last look.
+    #[must_use]
+    pub fn standing(&self) -> arc_swap::Guard<Arc<Standing>> {
+        self.shared.standing.load()
+    }
+
+    /// Whether the keeper has looked within `limit`.
+    #[must_use]
+    pub fn is_alive(&self, limit: Duration) -> bool {
+        self.shared.beat.is_within(limit)
     }
 
     /// Who was not let in. The keeper writes it down when it writes down the clock.
@@ -223,6 +240,8 @@ pub fn open(
         moment: Mutex::new(opened.clock.moment()),
         status: Mutex::new(String::new()),
         refusals: Refusals::default(),
+        beat: Beat::default(),
+        standing: ArcSwap::default(),
     });
     let mut duty = Duty {
         store,
@@ -258,6 +277,7 @@ pub fn open(
     duty.keep_witness();
     duty.answer_requests()?;
     duty.keep_rings()?;
+    duty.note_standing(&Ok(()));
     Ok(Waiting { keeper: Keeper { shared, commands }, duty })
 }
 

@@ -5,6 +5,7 @@
 //! | [`published`] | what the rest of the server sees of the keys: the signer, the JWKS |
 //! | [`gate`] | whether the clock may be trusted to sign by |
 //! | [`rings`] | the rings, one an algorithm, and which of them signs for which audience |
+//! | [`standing`] | where the keys stand, for whoever watches |
 //! | [`keyring_file`] | the keys in the file: founding, loading, changing |
 //! | [`keeper`] | the one thread that changes keys |
 
@@ -13,6 +14,7 @@ pub mod keeper;
 pub mod keyring_file;
 pub mod published;
 pub mod rings;
+pub mod standing;
 
 use std::time::Duration;
 

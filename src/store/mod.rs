@@ -96,6 +96,11 @@ pub struct Store {
     file: (u64, u64),
     /// Whether the log may hold a change that nobody acknowledged, beyond where everybody reads.
     unsettled: AtomicBool,
+    /// Whether the last read, and the last write, could not be done.
+    reading_fails: AtomicBool,
+    writing_fails: AtomicBool,
+    /// Whether a change came to nothing, for a reason of its own or the disk's.
+    writing_doubted: AtomicBool,
     /// Held as long as this process serves the file. Closed last: closing any descriptor of a file drops SQLite's locks on it.
     _claim: Option<Claim>,
 }
@@ -119,6 +124,9 @@ impl Store {
             reader: Mutex::new(Some(reader)),
             reader_opened: AtomicU64::new(1),
             unsettled: AtomicBool::new(false),
+            reading_fails: AtomicBool::new(false),
+            writing_fails: AtomicBool::new(false),
+            writing_doubted: AtomicBool::new(false),
             _claim: claim,
         })
     }
@@ -145,6 +153,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the file cannot be read.
     pub fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let read = self.read_once(query);
+        let fails = matches!(read, Err(StoreError::Unavailable(_) | StoreError::Reopen(_)));
+        self.reading_fails.store(fails, Ordering::Relaxed);
+        read
+    }
+
+    fn read_once<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let mut slot = self.reader.lock();
         let connection = match slot.take() {
             Some(connection) => connection,
@@ -169,6 +184,20 @@ impl Store {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        let mut came_to_nothing = false;
+        let written = self.write_once(|db| change(db).inspect_err(|_| came_to_nothing = true));
+        if came_to_nothing {
+            self.writing_doubted.store(true, Ordering::Relaxed);
+        } else {
+            self.writing_fails.store(written.is_err(), Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn write_once<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         // What goes into a file that nobody finds any more would be lost, and SQLite's log beside it is the other file's.
         if !file_at(&self.path).is_ok_and(|file| file == self.file) {
             return Err(StoreError::Replaced.into());
@@ -184,6 +213,21 @@ impl Store {
         // upon that. A rollback that failed leaves a connection that can begin nothing.
         *slot = Some(connection).filter(Connection::is_autocommit);
         changed
+    }
+
+    /// Whether the file could last be read, and written.
+    #[must_use]
+    pub fn is_usable(&self) -> (bool, bool) {
+        (!self.reading_fails.load(Ordering::Relaxed), !self.writing_fails.load(Ordering::Relaxed))
+    }
+
+    /// After a write that was not done, looks whether the file can be written.
+    pub fn probe(&self) {
+        let is_doubted = self.writing_doubted.swap(false, Ordering::Relaxed);
+        if is_doubted || self.writing_fails.load(Ordering::Relaxed) {
+            let fails = self.write_once(touch).is_err();
+            self.writing_fails.store(fails, Ordering::Relaxed);
+        }
     }
 
     fn transact<T, E: From<StoreError>>(
@@ -216,10 +260,7 @@ impl Store {
         if !self.unsettled.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.write(|db| {
-            let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            Ok::<_, StoreError>(db.pragma_update(None, "user_version", version)?)
-        })?;
+        self.write(touch)?;
         self.unsettled.store(false, Ordering::Release);
         Ok(())
     }
@@ -261,6 +302,12 @@ impl Store {
 
 fn file_at(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Writes what is there already.
+fn touch(db: &Transaction<'_>) -> Result<()> {
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(db.pragma_update(None, "user_version", version)?)
 }
 
 impl Drop for Store {

@@ -17,6 +17,9 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0006_admin_keys.sql"),
 ];
 
+/// The schema that this program writes.
+pub const SCHEMA: usize = MIGRATIONS.len();
+
 /// Marks the file as m2mint's (`PRAGMA application_id`): "m2mt".
 const APPLICATION_ID: i32 = 0x6d32_6d74;
 

@@ -98,9 +98,14 @@ fn meets(
         assert_eq!(get(&server.endpoint("/auth/jwt/jwks.json")).status, 200);
     }
     assert_eq!(server.jwks(), jwks, "{}: a rotation that cannot commit changes nothing", broken.name);
-    assert_eq!(get(&server.endpoint("/hello")).status, 200);
+    assert_eq!(get(&server.endpoint("/health/live")).status, 200);
+    server.wait_until("the database is named as what is not ready", || {
+        let ready = get(&server.endpoint("/health/ready"));
+        ready.status == 503 && ready.json()["parts"]["database"] != "ok"
+    });
 
     heals();
+    server.wait_until("the server is ready again", || get(&server.endpoint("/health/ready")).status == 200);
     server.wait_until("it works again without a restart", || {
         ask("/recipe/oauth/clients", &json!({"clientId": format!("{}-healed", made[0].id)})).status != 503
     });

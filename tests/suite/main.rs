@@ -21,6 +21,7 @@ mod erasure;
 mod foreign;
 mod forward_auth;
 mod guessing;
+mod health;
 mod help;
 mod http2;
 mod introspection;

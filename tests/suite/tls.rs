@@ -447,7 +447,14 @@ fn an_admin_listener_has_the_admin_api_for_itself() {
         assert_eq!(status(&admin, method, path), 404, "{method} {path} at the admin API");
         assert_ne!(status(&server.url, method, path), 404, "{method} {path} at the public API");
     }
-    for path in ["/hello", "/auth/jwt/jwks.json", "/.well-known/jwks.json"] {
+    for path in [
+        "/hello",
+        "/health/live",
+        "/health/ready",
+        "/version",
+        "/auth/jwt/jwks.json",
+        "/.well-known/jwks.json",
+    ] {
         assert_eq!(
             (get(&format!("{admin}{path}")).status, get(&server.endpoint(path)).status),
             (200, 200),

@@ -22,6 +22,7 @@ use crate::rotation::gate::{self, TOLERATED_JUMP};
 use crate::rotation::keyring_file::{self, EarlierSet, Fresh, Minters, SERVER};
 use crate::rotation::published::Published;
 use crate::rotation::rings::{self, DEFAULT, Rings, Wish};
+use crate::rotation::standing::Standing;
 use crate::rotation::{RotationError, Settings};
 use crate::store::audiences::StoredAudience;
 use crate::store::keys::{KeyRequest, Ring, Sealed};
@@ -85,8 +86,8 @@ pub(super) struct Duty {
 impl Duty {
     pub(super) fn run(&mut self) {
         loop {
-            let ticked = self.tick();
-            self.note_outcome(&ticked);
+            // What went wrong is logged there.
+            let _ = self.tick();
             let command = match self.received.recv_timeout(TICK) {
                 Ok(command) => command,
                 Err(RecvTimeoutError::Timeout) => continue,
@@ -118,9 +119,26 @@ impl Duty {
     }
 
     fn tick(&mut self) -> Result<(), RotationError> {
+        let ticked = self.keep();
+        self.note_outcome(&ticked);
+        self.note_standing(&ticked);
+        ticked
+    }
+
+    /// Tells whoever watches.
+    pub(super) fn note_standing(&self, ticked: &Result<(), RotationError>) {
+        self.shared.beat.show();
+        let wall = self.attested.last().wall;
+        let error = ticked.as_ref().err();
+        let standing = Standing::new(&self.rings, &self.settings.policy, self.now(), wall, error);
+        self.shared.standing.store(Arc::new(standing));
+    }
+
+    fn keep(&mut self) -> Result<(), RotationError> {
         self.look_at_clock();
         self.store.settle()?;
         self.take_settings()?;
+        self.store.probe();
         self.directory.refresh(&self.store)?;
         self.unknown |= self.directory.take_keys_changed();
         if self.unknown {
