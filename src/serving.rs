@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -21,7 +21,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::{TcpStream, UnixStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -144,7 +144,7 @@ impl Serving {
         let seat = Arc::new(self.connections.welcome(&stream).ok_or_else(full)?);
         let peer = stream.peer_addr().ok();
         let Some(tls) = &self.tls else {
-            return Ok((Connection { stream: Stream::Tcp(stream), seat }, Protocol::Http1, peer));
+            return Ok((self.connection(Stream::Tcp(stream), seat, Protocol::Http1), Protocol::Http1, peer));
         };
         let current = tls.current();
         let config = if side == Side::Admin { &current.admin } else { &current.public };
@@ -160,12 +160,18 @@ impl Serving {
         };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-        Ok((Connection { stream: Stream::Tls(Box::new(stream)), seat }, protocol, peer))
+        Ok((self.connection(Stream::Tls(Box::new(stream)), seat, protocol), protocol, peer))
     }
 
     fn meet_local(&self, stream: UnixStream) -> Result<Met, DispatchError> {
         let seat = Arc::new(self.connections.welcome(&stream).ok_or_else(full)?);
-        Ok((Connection { stream: Stream::Unix(stream), seat }, Protocol::Http1, None))
+        Ok((self.connection(Stream::Unix(stream), seat, Protocol::Http1), Protocol::Http1, None))
+    }
+
+    fn connection(&self, stream: Stream, seat: Arc<Seat>, protocol: Protocol) -> Connection {
+        // HTTP/2 has bounds of its own, and has to read to know what it may write.
+        let bounds = (protocol != Protocol::Http2).then(|| Bounds::new(self.idle_time));
+        Connection { stream, seat, bounds }
     }
 }
 
@@ -180,6 +186,57 @@ type Met = (Connection, Protocol, Option<SocketAddr>);
 struct Connection {
     stream: Stream,
     seat: Arc<Seat>,
+    bounds: Option<Bounds>,
+}
+
+/// What keeps a client from asking for more answers than it takes: requests that follow one another without waiting are read
+/// a few at a time, and none as long as answers cannot be sent.
+struct Bounds {
+    /// How long nothing at all may be taken of an answer.
+    patience: Duration,
+    /// Bytes that were read since there was nothing to read, or since others had their turn.
+    read: usize,
+    /// Set while answers cannot be sent: when that ends the connection.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether somebody waits for more requests meanwhile.
+    reader_waits: bool,
+}
+
+/// How many bytes are read before what they ask for is answered: some dozens of the shortest requests.
+const TURN: usize = 2048;
+
+impl Bounds {
+    fn new(patience: Duration) -> Self {
+        Self { patience, read: 0, stalled: None, reader_waits: false }
+    }
+
+    /// How many bytes may be read now.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(stalled) = &mut self.stalled {
+            self.reader_waits = true;
+            return stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        if self.read >= TURN {
+            self.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(TURN - self.read))
+    }
+
+    /// Notes whether something could be sent.
+    fn note_sent<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if sent.is_ready() {
+            self.stalled = None;
+            if std::mem::take(&mut self.reader_waits) {
+                cx.waker().wake_by_ref();
+            }
+            return sent;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 enum Stream {
@@ -191,7 +248,7 @@ enum Stream {
 /// Calls a method of whichever stream it is.
 macro_rules! of_stream {
     ($connection:expr, $stream:ident => $call:expr) => {
-        match &mut $connection.get_mut().stream {
+        match &mut $connection.stream {
             Stream::Tcp(stream) => {
                 let $stream = Pin::new(stream);
                 $call
@@ -208,19 +265,40 @@ macro_rules! of_stream {
     };
 }
 
+impl Connection {
+    fn note_sent<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &mut self.bounds {
+            Some(bounds) => bounds.note_sent(cx, sent),
+            None => sent,
+        }
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        of_stream!(self, stream => stream.poll_read(cx, buffer))
+        let this = self.get_mut();
+        let Some(bounds) = &mut this.bounds else {
+            return of_stream!(this, stream => stream.poll_read(cx, buffer));
+        };
+        let room = ready!(bounds.poll_room(cx))?.min(buffer.remaining());
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
+        let read = of_stream!(this, stream => stream.poll_read(cx, &mut part));
+        let count = part.filled().len();
+        buffer.advance(count);
+        bounds.read = if read.is_pending() { 0 } else { bounds.read + count };
+        read
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        of_stream!(self, stream => stream.poll_write(cx, bytes))
+        let this = self.get_mut();
+        let sent = of_stream!(this, stream => stream.poll_write(cx, bytes));
+        this.note_sent(cx, sent)
     }
 
     fn poll_write_vectored(
@@ -228,7 +306,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        of_stream!(self, stream => stream.poll_write_vectored(cx, slices))
+        let this = self.get_mut();
+        let sent = of_stream!(this, stream => stream.poll_write_vectored(cx, slices));
+        this.note_sent(cx, sent)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -240,10 +320,13 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        of_stream!(self, stream => stream.poll_flush(cx))
+        let this = self.get_mut();
+        let sent = of_stream!(this, stream => stream.poll_flush(cx));
+        this.note_sent(cx, sent)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        of_stream!(self, stream => stream.poll_shutdown(cx))
+        let this = self.get_mut();
+        of_stream!(this, stream => stream.poll_shutdown(cx))
     }
 }

@@ -1,7 +1,7 @@
 //! Who was not let in, until it is written to the audit log.
 //!
-//! Under attack only the first few of a minute are kept one by one; all others are counted, and nobody is counted
-//! twice. Noting one takes a lock for those few, and an addition for the rest.
+//! Under attack only the first few of a minute at each door are kept one by one; all others are counted, and nobody is
+//! counted twice. Whoever makes a noise at one door hides nobody at another. Noting one takes a lock for those few, and an addition for the rest.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::model::audit::{Action, Entry, Origin};
 
-/// How many are kept one by one between two writes, which are a minute apart.
+/// How many are kept one by one at each door between two writes, which are a minute apart.
 pub const KEPT: usize = 10;
 
 /// At which door.
@@ -25,6 +25,8 @@ pub enum Door {
     /// A client that is known, and asks for more tokens than it may get.
     Token,
 }
+
+const DOORS: usize = 4;
 
 /// Somebody who was not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,64 +46,48 @@ pub struct Refused {
 /// Those who were not let in since the last write.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    taken: AtomicUsize,
+    taken: [AtomicUsize; DOORS],
     kept: Mutex<Vec<Refused>>,
-    clients: AtomicU64,
-    admins: AtomicU64,
-    roles: AtomicU64,
-    tokens: AtomicU64,
+    more: [AtomicU64; DOORS],
 }
 
 /// What one write takes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     kept: Vec<Refused>,
-    clients: u64,
-    admins: u64,
-    roles: u64,
-    tokens: u64,
+    more: [u64; DOORS],
 }
 
 impl Refusals {
     /// Notes one. `describe` is only asked when there is room.
     pub fn note(&self, door: Door, describe: impl FnOnce() -> Refused) {
-        if self.taken.load(Ordering::Relaxed) < KEPT && self.taken.fetch_add(1, Ordering::Relaxed) < KEPT {
+        let [taken, more] = [door as usize; 2];
+        let (Some(taken), Some(more)) = (self.taken.get(taken), self.more.get(more)) else { return };
+        if taken.load(Ordering::Relaxed) < KEPT && taken.fetch_add(1, Ordering::Relaxed) < KEPT {
             let refused = describe();
             self.kept.lock().push(refused);
             return;
         }
-        let counter = match door {
-            Door::Client => &self.clients,
-            Door::Admin => &self.admins,
-            Door::Role => &self.roles,
-            Door::Token => &self.tokens,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        more.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes all of them, and makes room for new ones.
     #[must_use]
     pub fn take(&self) -> Batch {
         let kept = std::mem::take(&mut *self.kept.lock());
-        self.taken.store(0, Ordering::Relaxed);
-        let count = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        Batch {
-            kept,
-            clients: count(&self.clients),
-            admins: count(&self.admins),
-            roles: count(&self.roles),
-            tokens: count(&self.tokens),
-        }
+        self.taken.iter().for_each(|taken| taken.store(0, Ordering::Relaxed));
+        Batch { kept, more: self.more.each_ref().map(|more| more.swap(0, Ordering::Relaxed)) }
     }
 
     /// Takes back what could not be written, for the next write.
     pub fn put_back(&self, batch: Batch) {
-        self.taken.fetch_add(batch.kept.len(), Ordering::Relaxed);
+        for refused in &batch.kept {
+            self.taken.get(refused.door as usize).map(|taken| taken.fetch_add(1, Ordering::Relaxed));
+        }
         self.kept.lock().extend(batch.kept);
-        self.clients.fetch_add(batch.clients, Ordering::Relaxed);
-        self.admins.fetch_add(batch.admins, Ordering::Relaxed);
-        self.roles.fetch_add(batch.roles, Ordering::Relaxed);
-        self.tokens.fetch_add(batch.tokens, Ordering::Relaxed);
+        for (more, count) in self.more.iter().zip(batch.more) {
+            more.fetch_add(count, Ordering::Relaxed);
+        }
     }
 }
 
@@ -122,18 +108,18 @@ impl Batch {
             }
         };
         let mut entries: Vec<_> = self.kept.iter().map(one).collect();
-        if self.clients + self.admins > 0 {
+        let [clients, admins, roles, tokens] = self.more;
+        if clients + admins > 0 {
             entries.push(
                 Entry::new(now, &Origin::of("many"), Action::AuthenticationRefuse)
                     .because("too many to be listed one by one")
-                    .with("clients", self.clients)
-                    .with("admin_keys", self.admins),
+                    .with("clients", clients)
+                    .with("admin_keys", admins),
             );
         }
-        for (action, what, count) in [
-            (Action::AuthorizationRefuse, "admin_keys", self.roles),
-            (Action::TokenRefuse, "clients", self.tokens),
-        ] {
+        for (action, what, count) in
+            [(Action::AuthorizationRefuse, "admin_keys", roles), (Action::TokenRefuse, "clients", tokens)]
+        {
             if count > 0 {
                 entries.push(
                     Entry::new(now, &Origin::of("many"), action)
@@ -176,9 +162,9 @@ mod tests {
             }
         });
         let batch = refusals.take();
-        assert_eq!(batch.kept.len(), KEPT);
-        assert_eq!(batch.clients + batch.admins + KEPT as u64, 80_000);
-        assert_eq!(batch.entries(NOW).len(), KEPT + 1);
+        assert_eq!(batch.kept.len(), 2 * KEPT);
+        assert_eq!(batch.more, [40_000 - KEPT as u64, 40_000 - KEPT as u64, 0, 0]);
+        assert_eq!(batch.entries(NOW).len(), 2 * KEPT + 1);
         assert_eq!(refusals.take(), Batch::default());
     }
 
@@ -187,8 +173,9 @@ mod tests {
         let refusals = Refusals::default();
         (0..KEPT + 5).for_each(|_| refusals.note(Door::Client, refused));
         refusals.put_back(refusals.take());
+        refusals.note(Door::Client, refused);
         refusals.note(Door::Admin, refused);
         let batch = refusals.take();
-        assert_eq!((batch.kept.len(), batch.clients, batch.admins), (KEPT, 5, 1));
+        assert_eq!((batch.kept.len(), batch.more), (KEPT + 1, [6, 0, 0, 0]));
     }
 }

@@ -80,7 +80,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             if let Some(issuer) = store.read(keys::issuer)? {
                 let witness = Witness::of(&config.master_key, &config.database);
                 if let Err(restored) = store.read(|db| Ok(witness.check(db, issuer.created)))? {
-                    eprintln!("m2mint: {restored}");
+                    output::error(&restored.to_string());
                 }
             }
             let view = View::read(&store, config.rotation)?;

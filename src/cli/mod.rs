@@ -162,7 +162,7 @@ pub struct Settings {
     #[arg(long, global = true, value_name = "LEVEL")]
     log: Option<String>,
     /// Any other configuration key, such as rotation.every=30d
-    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<String>,
 }
 
@@ -180,11 +180,16 @@ impl Settings {
             .into_iter()
             .filter_map(|(flag, key, value)| Some((flag.into(), key.into(), value.clone()?)));
         let set = self.set.iter().map(|set| {
+            // Without a value it is no setting: the parser has refused it.
             let (key, value) = set.split_once('=').unwrap_or((set, ""));
             ("--set".to_owned(), key.trim().to_owned(), value.trim().to_owned())
         });
         Sources::of_process(self.config.clone(), named.chain(set).collect())
     }
+}
+
+fn key_and_value(text: &str) -> std::result::Result<String, &'static str> {
+    if text.contains('=') { Ok(text.to_owned()) } else { Err("write KEY=VALUE, such as rotation.every=30d") }
 }
 
 /// Version and crypto backend.
@@ -219,7 +224,7 @@ pub fn main() -> ExitCode {
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { folder } => manual::man(folder.as_deref()),
     };
-    match done {
+    match done.and_then(|()| output::all_was_shown()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error.to_string());

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use crate::model::audit::datable;
 use m2mint_keys::time::UnixTime;
@@ -110,10 +111,28 @@ pub fn error(text: &str) {
     }
 }
 
-/// Prints a line. A reader that has gone, as `head` does, is no error.
+/// Why something that was to be shown was not.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a line. Whether that worked is told by [`all_was_shown`].
 pub fn line(text: &str) {
     let mut output = io::stdout().lock();
-    let _ = writeln!(output, "{text}");
+    if let Err(error) = writeln!(output, "{text}") {
+        let _ = LOST.set(error);
+    }
+}
+
+/// Whether everything that was to be shown was: a secret is shown once, and must not be lost in silence.
+///
+/// # Errors
+/// [`CliError::Failed`]
+pub fn all_was_shown() -> Result {
+    match LOST.get() {
+        None => Ok(()),
+        Some(error) => Err(CliError::Failed(format!(
+            "the output could not be written: {error}. A secret that was to be in it is lost: remove it, and make another"
+        ))),
+    }
 }
 
 /// Prints JSON, indented.

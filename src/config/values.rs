@@ -211,6 +211,9 @@ impl Reader<'_> {
     fn problem(&mut self, key: &'static str, reason: &str) {
         let secret = Key::named(key).is_some_and(|key| key.secret);
         let given = self.layers.get(key);
+        // A URL may hold a password, which is what is wrong with it then.
+        let has_password = |text: &String| Url::parse(text).is_ok_and(|url| url.password().is_some());
+        let secret = secret || given.is_some_and(|given| given.texts.iter().any(has_password));
         let value = given.filter(|_| !secret).map(|given| given.texts.join(", "));
         let value =
             value.or_else(|| self.shown.get(key).filter(|_| !secret).map(|shown| shown.value.clone()));

@@ -48,6 +48,13 @@ impl Network {
         if prefix > longest {
             return Err(form());
         }
+        // IPv4 addresses written as IPv6 are IPv4 addresses (RFC 4291 §2.5.5.2).
+        let (address, prefix) = match address {
+            IpAddr::V6(mapped) if prefix >= 96 && mapped.to_ipv4_mapped().is_some() => {
+                (address.to_canonical(), prefix - 96)
+            }
+            _ => (address, prefix),
+        };
         let network = Self { first: first(address, prefix), prefix };
         if network.first == address {
             Ok(network)
@@ -108,7 +115,7 @@ mod tests {
         assert!(holds("0.0.0.0/0", "255.255.255.255") && !holds("0.0.0.0/0", "::1"));
         assert!(holds("::/0", "2001:db8::1") && !holds("::/0", "192.0.2.1"));
         assert!(holds("2001:db8::/32", "2001:db8:ffff::1") && !holds("2001:db8::/32", "2001:db9::"));
-        assert!(holds("192.0.2.0/24", "::ffff:192.0.2.9"));
+        assert!(holds("192.0.2.0/24", "::ffff:192.0.2.9") && holds("::ffff:192.0.2.0/120", "192.0.2.9"));
     }
 
     #[test]

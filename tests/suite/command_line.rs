@@ -2,10 +2,28 @@
 
 use rustix::process::Signal;
 
+use crate::support::process::command;
 use crate::support::{Client, Process};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_secret_that_cannot_be_shown_is_no_success() {
+    let server = Process::start();
+    for verb in [
+        &["clients", "create", "--id", "unseen"][..],
+        &["secrets", "add", "unseen"],
+        &["admin-keys", "add", "unseen", "--role", "read"],
+        &["keys"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(server.directory.path()).args(verb).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{verb:?} {said}");
+        assert!(said.contains("could not be written") && said.contains("No space left"), "{said}");
+    }
 }
 
 #[test]

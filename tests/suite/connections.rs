@@ -109,15 +109,62 @@ fn slow_heads_and_bodies_come_to_an_end() {
     assert_eq!(get(&server.endpoint("/hello")).status, 200);
 }
 
+fn resident_kib(server: &Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    resident.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 #[test]
 fn a_thousand_idle_connections_cost_little() {
     let server = Process::with(&[("M2MINT_LIMITS__HEAD_TIME", "1h")]);
     let held: Vec<_> = (0..1000).map(|_| connect(&server)).collect();
     assert_eq!(get(&server.endpoint("/hello")).status, 200);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    let kib = resident_kib(&server);
     // Sixteen KiB each, beside what a server of a test build takes.
     assert!(kib < 64 * 1024, "{kib} KiB");
     drop(held);
+}
+
+#[test]
+fn whoever_asks_and_takes_no_answers_costs_little_and_is_ended() {
+    let server = Process::with(&[("M2MINT_LIMITS__IDLE_TIME", "1s")]);
+    assert_eq!(get(&server.endpoint("/auth/jwt/jwks.json")).status, 200);
+    let before = resident_kib(&server);
+    let requests = "GET /auth/jwt/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let mut greedy: Vec<_> = (0..20).map(|_| connect(&server)).collect();
+    let mut ended = 0;
+    server.wait_until("all of them are ended", || {
+        greedy.retain_mut(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            // What is cut off in the middle makes a bad request of the next one: nobody gets that far.
+            let wrote = loop {
+                if let Err(error) = stream.write_all(requests.as_bytes()) {
+                    break error.kind() == ErrorKind::WouldBlock;
+                }
+            };
+            ended += u32::from(!wrote);
+            wrote
+        });
+        let kib = resident_kib(&server);
+        assert!(kib < before + 20 * 1024, "{before} KiB before, {kib} KiB now");
+        greedy.is_empty()
+    });
+    assert_eq!(ended, 20);
+}
+
+#[test]
+fn requests_that_follow_one_another_without_waiting_are_all_answered() {
+    let server = Process::start();
+    let mut stream = connect(&server);
+    let count = 500;
+    let mut writer = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let requests = "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n".repeat(count - 1);
+        writer.write_all(requests.as_bytes()).unwrap();
+        writer.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    });
+    let answers = rest(&mut stream);
+    sender.join().unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), count);
 }
