@@ -30,6 +30,24 @@ pub struct Connections {
     most: usize,
     began: Instant,
     seats: Mutex<Seats>,
+    welcomed: AtomicU64,
+    made_room: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What became of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// How many there are.
+    pub open: usize,
+    /// How many there may be.
+    pub most: usize,
+    /// How many ever came and got a seat.
+    pub welcomed: u64,
+    /// How many of those were ended, idle, to make room.
+    pub made_room: u64,
+    /// How many got no seat.
+    pub refused: u64,
 }
 
 #[derive(Default)]
@@ -93,13 +111,33 @@ impl Connections {
                 "fewer connections than limits.connections: the system gives no more file descriptors"
             );
         }
-        Arc::new(Self { most: most.min(possible), began: Instant::now(), seats: Mutex::default() })
+        Arc::new(Self {
+            most: most.min(possible),
+            began: Instant::now(),
+            seats: Mutex::default(),
+            welcomed: AtomicU64::new(0),
+            made_room: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
     }
 
     /// How many connections each of `workers` may hold, those in passing included.
     #[must_use]
     pub fn of_each(&self, workers: usize) -> usize {
         (self.most + IN_PASSING).div_ceil(workers.max(1))
+    }
+
+    /// What became of connections.
+    #[must_use]
+    pub fn count(&self) -> Count {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Count {
+            open: self.seats.lock().taken.len(),
+            most: self.most,
+            welcomed: value(&self.welcomed),
+            made_room: value(&self.made_room),
+            refused: value(&self.refused),
+        }
     }
 
     /// Takes a seat for a new connection, which ends where there is none.
@@ -112,11 +150,16 @@ impl Connections {
         let now = self.now();
         let mut seats = self.seats.lock();
         if seats.taken.len() >= self.most {
+            let before = seats.taken.len();
             make_room(&mut seats, self.most / PART + 1, now);
+            let ended = before.saturating_sub(seats.taken.len());
+            self.made_room.fetch_add(ended as u64, Ordering::Relaxed);
         }
         if seats.taken.len() >= self.most {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(socket);
         }
+        self.welcomed.fetch_add(1, Ordering::Relaxed);
         let number = seats.next;
         seats.next += 1;
         let place = Arc::new(Place {
@@ -243,7 +286,7 @@ mod tests {
     }
 
     fn since(most: usize, began: Instant) -> Arc<Connections> {
-        Arc::new(Connections { most, began, seats: Mutex::default() })
+        Arc::new(Connections { began, ..Arc::into_inner(Connections::new(most, 1)).unwrap() })
     }
 
     fn connect(connections: &Arc<Connections>) -> (Option<Seat>, Pipe) {

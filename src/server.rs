@@ -24,6 +24,8 @@ use crate::http2::{self, Farewell};
 use crate::issuer::{self, Issuer};
 use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
+use crate::metrics::Metrics;
+use crate::metrics::tokens::Tokens;
 use crate::rotation::keeper::{Keeper, Running};
 use crate::serving::Serving;
 use crate::startup::{self, Open, StartError};
@@ -64,7 +66,12 @@ impl Server {
         let metadata = Metadata::of(&settings.issuer);
         let admin_hosts = ArcSwap::from_pointee(guards::hosts(config, &settings.issuer));
         open.directory.admin_keys().set_configured(startup::configured_admin_keys(config));
-        let issuer = Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings);
+        http::metrics::note_start();
+        let tokens = Tokens::new(config.metrics_clients);
+        let issuer =
+            Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings, tokens);
+        let metrics = Arc::new(Metrics::default());
+        let connections = Connections::new(config.connections.most, config.workers);
         let state = Data::new(State {
             rules: ArcSwap::from_pointee(config.rules.clone()),
             limiter: Limiter::new(config.limits, clock.steady()),
@@ -79,9 +86,12 @@ impl Server {
             admin_hosts,
             base_path: config.base_path.clone(),
             beats: Beats::default(),
+            metrics: Arc::clone(&metrics),
+            metrics_public: config.metrics_public,
+            connections: Arc::clone(&connections),
         });
-        let connections = Connections::new(config.connections.most, config.workers);
-        let exchanges = Data::new(Exchanges::new(config.connections.request_time).map_err(StartError::from)?);
+        let exchanges = Exchanges::new(config.connections.request_time, metrics, config.base_path.clone());
+        let exchanges = Data::new(exchanges.map_err(StartError::from)?);
         let queue_time = config.connections.queue_time;
         let (app_state, app_exchanges) = (state.clone(), exchanges.clone());
         let largest_body = config.connections.largest_body;
@@ -91,6 +101,7 @@ impl Server {
             let base_path = app_state.base_path.clone();
             App::new()
                 .app_data(app_state.clone())
+                .app_data(exchanges.clone())
                 .app_data(Gauge::new(queue_time))
                 .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
                 .configure(|config| http::routes(config, &base_path, side, largest_body))

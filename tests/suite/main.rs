@@ -27,6 +27,7 @@ mod introspection;
 mod limits;
 mod live_rotation;
 mod master_key;
+mod metrics;
 mod remote_verifier;
 mod restored_backup;
 mod restrictions;
