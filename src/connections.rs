@@ -30,6 +30,24 @@ pub struct Connections {
     most: usize,
     began: Instant,
     seats: Mutex<Seats>,
+    welcomed: AtomicU64,
+    made_room: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What became of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// How many there are.
+    pub open: usize,
+    /// How many there may be.
+    pub most: usize,
+    /// How many ever came and got a seat.
+    pub welcomed: u64,
+    /// How many of those were ended, idle, to make room.
+    pub made_room: u64,
+    /// How many got no seat.
+    pub refused: u64,
 }
 
 #[derive(Default)]
@@ -93,7 +111,14 @@ impl Connections {
                 "fewer connections than limits.connections: the system gives no more file descriptors"
             );
         }
-        Arc::new(Self { most: most.min(possible), began: Instant::now(), seats: Mutex::default() })
+        Arc::new(Self {
+            most: most.min(possible),
+            began: Instant::now(),
+            seats: Mutex::default(),
+            welcomed: AtomicU64::new(0),
+            made_room: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
     }
 
     /// How many connections each of `workers` may hold, those in passing included.
@@ -102,21 +127,52 @@ impl Connections {
         (self.most + IN_PASSING).div_ceil(workers.max(1))
     }
 
+    /// What became of connections.
+    #[must_use]
+    pub fn count(&self) -> Count {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Count {
+            open: self.seats.lock().taken.len(),
+            most: self.most,
+            welcomed: value(&self.welcomed),
+            made_room: value(&self.made_room),
+            refused: value(&self.refused),
+        }
+    }
+
     /// Takes a seat for a new connection, which ends where there is none.
     pub fn welcome(self: &Arc<Self>, connection: impl AsFd) -> Option<Seat> {
         let socket = connection.as_fd().try_clone_to_owned().ok()?;
         self.seat(socket).ok()
     }
 
+    /// Ends connections that were answered, and have been without a whole request for `longest` since.
+    pub fn end_overdue(&self, longest: Duration) {
+        let (now, longest) = (self.now(), u64::try_from(longest.as_millis()).unwrap_or(u64::MAX));
+        let is_overdue = |place: &Place| {
+            place.answered.load(Ordering::Relaxed)
+                && place.under_way.load(Ordering::Acquire) == 0
+                && now.saturating_sub(place.since.load(Ordering::Relaxed)) > longest
+        };
+        for place in self.seats.lock().taken.values().filter(|place| is_overdue(place)) {
+            place.end();
+        }
+    }
+
     fn seat(self: &Arc<Self>, socket: OwnedFd) -> Result<Seat, OwnedFd> {
         let now = self.now();
         let mut seats = self.seats.lock();
         if seats.taken.len() >= self.most {
+            let before = seats.taken.len();
             make_room(&mut seats, self.most / PART + 1, now);
+            let ended = before.saturating_sub(seats.taken.len());
+            self.made_room.fetch_add(ended as u64, Ordering::Relaxed);
         }
         if seats.taken.len() >= self.most {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(socket);
         }
+        self.welcomed.fetch_add(1, Ordering::Relaxed);
         let number = seats.next;
         seats.next += 1;
         let place = Arc::new(Place {
@@ -155,10 +211,16 @@ fn make_room(seats: &mut Seats, count: usize, now: u64) {
     }
     for (_, _, number) in idle {
         if let Some(place) = seats.taken.remove(&number) {
-            // The other side may have gone already.
-            let _ = rustix::net::shutdown(&place.socket, Shutdown::Both);
-            place.ended.notify_one();
+            place.end();
         }
+    }
+}
+
+impl Place {
+    fn end(&self) {
+        // The other side may have gone already.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        self.ended.notify_one();
     }
 }
 
@@ -243,7 +305,7 @@ mod tests {
     }
 
     fn since(most: usize, began: Instant) -> Arc<Connections> {
-        Arc::new(Connections { most, began, seats: Mutex::default() })
+        Arc::new(Connections { began, ..Arc::into_inner(Connections::new(most, 1)).unwrap() })
     }
 
     fn connect(connections: &Arc<Connections>) -> (Option<Seat>, Pipe) {

@@ -222,6 +222,12 @@ impl Directory {
         self.clients.get(id, guard)
     }
 
+    /// How many clients there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// A guard for [`Directory::client`]. It must not be held across an `await`.
     pub fn guard(&self) -> LocalGuard<'_> {
         self.clients.guard()

@@ -1,7 +1,7 @@
 //! m2mint, the machine-to-machine authorization server, as a library: what its binary and its tests are made of.
 //!
 //! Imports point one way: `cli` → `server` → `serving` → `http2` → `http` → `issuer`, `limits`, `administration`, `rotation` → `audit`, `directory` → `store` →
-//! `model` → `m2mint_keys`.
+//! `metrics`, `model` → `m2mint_keys`.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ pub mod issuer;
 pub mod limits;
 pub mod listeners;
 pub mod master_key;
+pub mod metrics;
 pub mod model;
 pub mod rotation;
 pub mod server;

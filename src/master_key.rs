@@ -140,7 +140,10 @@ impl Place {
     #[must_use]
     pub fn of(source: &MasterKeySource) -> Option<Self> {
         match source {
-            MasterKeySource::File(path) | MasterKeySource::Beside(path) => Some(Self { path: path.clone() }),
+            MasterKeySource::File(path) | MasterKeySource::Beside(path) => {
+                // A link is a way to keep the key elsewhere, and stays one.
+                Some(Self { path: fs::canonicalize(path).unwrap_or_else(|_| path.clone()) })
+            }
             MasterKeySource::Text(_) | MasterKeySource::Credential(_) => None,
         }
     }

@@ -24,6 +24,8 @@ use crate::http2::{self, Farewell};
 use crate::issuer::{self, Issuer};
 use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
+use crate::metrics::Metrics;
+use crate::metrics::tokens::Tokens;
 use crate::rotation::keeper::{Keeper, Running};
 use crate::serving::Serving;
 use crate::startup::{self, Open, StartError};
@@ -42,6 +44,9 @@ pub struct Server {
     state: Data<State>,
     exchanges: Data<Exchanges>,
     listeners: Listeners,
+    connections: Arc<Connections>,
+    /// How long a connection may be kept after an answer, a head that has begun to come included.
+    longest_idle: Duration,
     farewell: Farewell,
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
@@ -64,7 +69,12 @@ impl Server {
         let metadata = Metadata::of(&settings.issuer);
         let admin_hosts = ArcSwap::from_pointee(guards::hosts(config, &settings.issuer));
         open.directory.admin_keys().set_configured(startup::configured_admin_keys(config));
-        let issuer = Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings);
+        http::metrics::note_start();
+        let tokens = Tokens::new(config.metrics_clients);
+        let issuer =
+            Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings, tokens);
+        let metrics = Arc::new(Metrics::default());
+        let connections = Connections::new(config.connections.most, config.workers);
         let state = Data::new(State {
             rules: ArcSwap::from_pointee(config.rules.clone()),
             limiter: Limiter::new(config.limits, clock.steady()),
@@ -79,9 +89,12 @@ impl Server {
             admin_hosts,
             base_path: config.base_path.clone(),
             beats: Beats::default(),
+            metrics: Arc::clone(&metrics),
+            metrics_public: config.metrics_public,
+            connections: Arc::clone(&connections),
         });
-        let connections = Connections::new(config.connections.most, config.workers);
-        let exchanges = Data::new(Exchanges::new(config.connections.request_time).map_err(StartError::from)?);
+        let exchanges = Exchanges::new(config.connections.request_time, metrics, config.base_path.clone());
+        let exchanges = Data::new(exchanges.map_err(StartError::from)?);
         let queue_time = config.connections.queue_time;
         let (app_state, app_exchanges) = (state.clone(), exchanges.clone());
         let largest_body = config.connections.largest_body;
@@ -91,6 +104,7 @@ impl Server {
             let base_path = app_state.base_path.clone();
             App::new()
                 .app_data(app_state.clone())
+                .app_data(exchanges.clone())
                 .app_data(Gauge::new(queue_time))
                 .wrap(from_fn(move |request, next| exchange::surround(exchanges.clone(), request, next)))
                 .configure(|config| http::routes(config, &base_path, side, largest_body))
@@ -105,7 +119,7 @@ impl Server {
             .disable_signals();
         let farewell = Farewell::default();
         let serving = Serving {
-            connections,
+            connections: Arc::clone(&connections),
             tls: listeners.tls.clone(),
             head_time: config.connections.head_time,
             idle_time: config.connections.idle_time,
@@ -118,7 +132,8 @@ impl Server {
         let handle = server.handle();
         let ended = tokio::spawn(server);
         let keeper = open.keeper.start()?;
-        Ok(Self { state, exchanges, listeners, farewell, handle, ended, keeper })
+        let longest_idle = config.connections.idle_time + config.connections.head_time;
+        Ok(Self { state, exchanges, listeners, connections, longest_idle, farewell, handle, ended, keeper })
     }
 
     /// What handlers can reach.
@@ -165,9 +180,11 @@ impl Server {
         self.listeners.tls.iter().for_each(|tls| tls.reload());
     }
 
-    /// Takes certificate and key anew if their files have changed.
-    pub fn look_for_certificate(&self) {
+    /// To be called once a second: takes certificate and key anew if their files have changed, and ends connections on which
+    /// no request has become whole for too long.
+    pub fn look(&self) {
         self.listeners.tls.iter().for_each(|tls| tls.look());
+        self.connections.end_overdue(self.longest_idle);
     }
 
     /// Finishes what is under way and stops, within 5 seconds. The log of the file is folded into it.

@@ -78,7 +78,11 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     let witnessed = match &issuer {
         // A wrong master key comes first: it is told when the keys are opened.
         Some(issuer) if master.passes(&issuer.master_check) => {
-            store.read(|db| Ok(witness.check(db, issuer.created)))??
+            let known = store.read(|db| Ok(witness.check(db, issuer.created)))??;
+            if known.is_none() {
+                tracing::warn!("nothing outside the database tells whether it is the latest: {witness}");
+            }
+            known
         }
         _ => None,
     };

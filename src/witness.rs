@@ -9,6 +9,7 @@
 //! The file holds no secret. Where the master key's folder cannot be written, or the master key is no file, it lies beside
 //! the database; then only a restore of that one file is noticed, not one of the whole folder.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
@@ -122,6 +123,15 @@ pub struct Witness {
     database: PathBuf,
     /// The better place first.
     places: Vec<PathBuf>,
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.places.first() {
+            Some(place) => write!(f, "there is no {}", place.display()),
+            None => f.write_str("there is no witness"),
+        }
+    }
 }
 
 impl Witness {

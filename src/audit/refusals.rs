@@ -10,21 +10,10 @@ use parking_lot::Mutex;
 
 use crate::model::audit::{Action, Entry, Origin};
 
+pub use crate::model::audit::Door;
+
 /// How many are kept one by one at each door between two writes, which are a minute apart.
 pub const KEPT: usize = 10;
-
-/// At which door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// A client with its secret.
-    Client,
-    /// An administrator with a key.
-    Admin,
-    /// An administrator whose key has not the role that the call takes.
-    Role,
-    /// A client that is known, and asks for more tokens than it may get.
-    Token,
-}
 
 const DOORS: usize = 4;
 

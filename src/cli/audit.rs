@@ -197,7 +197,14 @@ fn proven_keys(config: &Config, store: &Store) -> Result<std::result::Result<Vec
 }
 
 fn text_or_file(given: &str) -> Result<String> {
-    if Path::new(given).is_file() { Ok(std::fs::read_to_string(given)?) } else { Ok(given.to_owned()) }
+    let is_head = given.split('.').count() == 3 && !given.contains('/');
+    if is_head && !Path::new(given).is_file() {
+        return Ok(given.to_owned());
+    }
+    let text = std::fs::read_to_string(given);
+    let text =
+        text.map_err(|error| CliError::Usage(format!("--head: {given:?} is no head, and no file: {error}")))?;
+    if text.trim().is_empty() { Err(CliError::Usage(format!("--head: {given} is empty"))) } else { Ok(text) }
 }
 
 fn print(report: &Report) {

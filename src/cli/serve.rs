@@ -110,7 +110,7 @@ async fn supervise(
                     Err(error) => tracing::error!(%error, "the rotation could not be stored; send the signal again"),
                 },
             },
-            _ = tick.tick() => server.look_for_certificate(),
+            _ = tick.tick() => server.look(),
         }
         let status = server.keeper().status();
         if status != shown {

@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 34] = [
+pub const KEYS: [Key; 36] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
@@ -103,6 +103,12 @@ pub const KEYS: [Key; 34] = [
     reloading("rotation.clock_skew", "60s", "how far clocks may be apart"),
     reloading("audiences", "none", "what tokens for an audience are signed with, where it is not EdDSA"),
     reloading("audit.keep", "400d", "how long the audit log is kept"),
+    key("metrics.public", "false", "whether /metrics is told without an admin key, where the admin API is"),
+    key(
+        "metrics.clients",
+        "100",
+        "how many pairs of client and audience /metrics tells by name, the busiest ones",
+    ),
     reloading("forward_auth.rules", "none", "which token a request needs that a proxy asks about"),
 ];
 

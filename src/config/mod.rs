@@ -133,6 +133,10 @@ pub struct Config {
     pub rotation: Policy,
     /// How long entries of the audit log are kept.
     pub audit_keep: Duration,
+    /// Whether metrics are told without an admin key.
+    pub metrics_public: bool,
+    /// How many pairs of client and audience metrics tell by name.
+    pub metrics_clients: usize,
 }
 
 /// What connections and requests may take.

@@ -39,6 +39,8 @@ const FEWEST_CONNECTIONS: usize = 16;
 const KIB: usize = 1024;
 const SMALLEST_BODY: usize = 16 * KIB;
 const LARGEST_BODY: usize = 1024 * KIB;
+/// Each is a time series for whoever stores it.
+const MOST_NAMED_CLIENTS: usize = 1000;
 const MOST_GUESSES: u32 = 1000;
 const FEWEST_A_DAY: u32 = 50;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -130,6 +132,9 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     if audit_keep < SHORTEST_AUDIT {
         reader.problem("audit.keep", "what was done has to be kept for at least 1d");
     }
+    let metrics_public = reader.value("metrics.public", false, parse_bool, bool::to_string);
+    let metrics_clients =
+        reader.value("metrics.clients", 100, parse_within(0..=MOST_NAMED_CLIENTS), usize::to_string);
     let rules = Rules(reader.listed("forward_auth.rules", Vec::new(), &[';'], Rule::parse));
     reader.check_times(lifetime, max_lifetime, &rotation);
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
@@ -156,6 +161,8 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         limits,
         rotation,
         audit_keep,
+        metrics_public,
+        metrics_clients,
     });
     (config, shown)
 }

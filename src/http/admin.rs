@@ -17,7 +17,8 @@ use crate::model::Role;
 use crate::model::audit::Origin;
 
 /// What each call of the admin API takes. A call that does not stand here takes an unrestricted key.
-const CALLS: [(Method, &str, Role); 12] = [
+const CALLS: [(Method, &str, Role); 13] = [
+    (Method::GET, "/metrics", Role::Read),
     (Method::GET, "/recipe/jwt/jwks", Role::Read),
     (Method::GET, "/recipe/oauth/clients", Role::Read),
     (Method::GET, "/recipe/oauth/clients/list", Role::Read),
@@ -52,7 +53,11 @@ impl FromRequest for Admin {
     }
 }
 
-fn admin(request: &HttpRequest) -> Result<Admin, AdminError> {
+/// Whether the request carries an admin key that allows it.
+///
+/// # Errors
+/// [`AdminError`], when it does not.
+pub fn admin(request: &HttpRequest) -> Result<Admin, AdminError> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;

@@ -130,7 +130,8 @@ impl OAuthError {
             Code::TooManyTokens => Door::Token,
             _ => return None,
         };
-        Some(NotLetIn { client: self.client.as_deref(), ..NotLetIn::at(door, reason) })
+        let too_many = self.code != Code::InvalidClient;
+        Some(NotLetIn { client: self.client.as_deref(), too_many, ..NotLetIn::at(door, reason) })
     }
 
     /// The description in the characters that RFC 6749 §5.2 allows.
@@ -156,11 +157,13 @@ pub struct NotLetIn<'a> {
     pub actor: Option<&'a str>,
     /// Why, as far as the log may know.
     pub reason: Cow<'a, str>,
+    /// Whether it was not even tried: too much came before.
+    pub too_many: bool,
 }
 
 impl<'a> NotLetIn<'a> {
     fn at(door: Door, reason: impl Into<Cow<'a, str>>) -> Self {
-        Self { door, client: None, actor: None, reason: reason.into() }
+        Self { door, client: None, actor: None, reason: reason.into(), too_many: false }
     }
 }
 
@@ -355,7 +358,10 @@ impl AdminError {
             Self::NoHost | Self::WrongHost(_) | Self::CrossSite => {
                 Some(NotLetIn::at(Door::Admin, self.to_string()))
             }
-            Self::GuessedTooOften(_) => Some(NotLetIn::at(Door::Admin, "too many wrong admin keys")),
+            Self::GuessedTooOften(_) => {
+                let refused = NotLetIn::at(Door::Admin, "too many wrong admin keys");
+                Some(NotLetIn { too_many: true, ..refused })
+            }
             Self::OAuth(error) => error.not_let_in(),
             _ => None,
         }

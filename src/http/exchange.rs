@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -22,6 +22,8 @@ use crate::connections::Seat;
 use crate::http::State;
 use crate::http::error::{AdminError, PublicError};
 use crate::limits::{self, source::Source};
+use crate::metrics::endpoint::{Endpoint, Outcome};
+use crate::metrics::{self, Metrics};
 use crate::model::audit::Origin;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -40,6 +42,10 @@ pub struct Exchanges {
     longest: AtomicU64,
     /// Where request ids begin, so that those of two runs differ.
     first_id: u64,
+    /// What is counted.
+    metrics: Arc<Metrics>,
+    /// Where the public API is.
+    base_path: String,
 }
 
 impl Exchanges {
@@ -47,13 +53,15 @@ impl Exchanges {
     ///
     /// # Errors
     /// [`CryptoError`] when there is no randomness to be had.
-    pub fn new(longest: Duration) -> Result<Self, CryptoError> {
+    pub fn new(longest: Duration, metrics: Arc<Metrics>, base_path: String) -> Result<Self, CryptoError> {
         Ok(Self {
             under_way: AtomicUsize::new(0),
             begun: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             longest: AtomicU64::new(millis(longest).unsigned_abs()),
             first_id: u64::from_be_bytes(crypto::random()?),
+            metrics,
+            base_path,
         })
     }
 
@@ -92,6 +100,7 @@ pub async fn surround(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let began = Instant::now();
     exchanges.under_way.fetch_add(1, Ordering::AcqRel);
     let under_way = UnderWay(exchanges);
     let exchanges = &under_way.0;
@@ -103,9 +112,12 @@ pub async fn surround(
     let busy = seat(request.request()).map(|seat| seat.busy());
     let is_multiplexed = request.version() >= Version::HTTP_2;
     let longest = Duration::from_millis(exchanges.longest.load(Ordering::Relaxed));
+    let endpoint = Endpoint::at(request.path(), &exchanges.base_path);
+    let count = |outcome| exchanges.metrics.count(endpoint, outcome, began.elapsed());
     let mut response = match tokio::time::timeout(longest, next.call(request)).await {
-        Ok(response) => response?,
+        Ok(response) => response.inspect_err(|_| count(Outcome::Failed))?,
         Err(_) => {
+            count(Outcome::TooSlow);
             // In HTTP/2, only this stream ends: others share the connection.
             if !is_multiplexed {
                 busy.as_ref().inspect(|busy| busy.stop_reading());
@@ -113,6 +125,7 @@ pub async fn surround(
             return Err(InternalError::from_response("too slow", too_slow(id)).into());
         }
     };
+    count(outcome(&response));
     note_refusal(&response);
     if response.status().is_server_error() {
         log_failure(&response, &id);
@@ -167,6 +180,16 @@ pub fn origin(request: &HttpRequest, state: &State, actor: impl Into<String>) ->
     }
 }
 
+fn outcome(response: &ServiceResponse<impl MessageBody>) -> Outcome {
+    let error = response.response().error();
+    match Outcome::of(response.status()) {
+        Outcome::Failed if error.is_some_and(is_overload) => Outcome::Overloaded,
+        // The core says some refusals with 200.
+        Outcome::Ok if error.is_some() => Outcome::Invalid,
+        outcome => outcome,
+    }
+}
+
 /// Notes for the audit log that somebody was not let in.
 fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
     let Some(error) = response.response().error() else { return };
@@ -175,6 +198,8 @@ fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
     let (Some(refused), Some(state)) = (refused, response.request().app_data::<Data<State>>()) else {
         return;
     };
+    let why = if refused.too_many { metrics::Refused::TooMany } else { metrics::Refused::Denied };
+    state.metrics.count_refused(refused.door, why);
     state.keeper.refusals().note(refused.door, || Refused {
         door: refused.door,
         at: state.clock.wall(),

@@ -11,6 +11,7 @@
 //! | [`core_token`] | the SuperTokens core's token calls |
 //! | [`core`] | `/hello`, `/apiversion` |
 //! | [`health`] | `/health/live`, `/health/ready`, `/version` |
+//! | [`metrics`] | `/metrics` |
 //! | [`admin`] | who may administer |
 //! | [`guards`] | what keeps web pages away from the admin API |
 //! | [`parameters`] | named parameters, from a form or from JSON |
@@ -32,6 +33,7 @@ pub mod guards;
 pub mod health;
 pub mod introspect;
 pub mod jwks;
+pub mod metrics;
 pub mod parameters;
 pub mod pressure;
 pub mod request;
@@ -50,12 +52,14 @@ use arc_swap::ArcSwap;
 use crate::background;
 use crate::beats::Beats;
 use crate::clock::Clock;
+use crate::connections::Connections;
 use crate::directory::Directory;
 use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
 use crate::limits::{Limiter, source::TrustedProxy};
 use crate::listeners::Side;
+use crate::metrics::Metrics;
 use crate::model::Host;
 use crate::model::rule::Rules;
 use crate::rotation::keeper::Keeper;
@@ -89,6 +93,12 @@ pub struct State {
     pub base_path: String,
     /// Signs of life of the workers.
     pub beats: Beats,
+    /// What is counted of requests.
+    pub metrics: Arc<Metrics>,
+    /// Whether that is told without an admin key.
+    pub metrics_public: bool,
+    /// The seats of connections.
+    pub connections: Arc<Connections>,
 }
 
 impl State {
@@ -150,6 +160,12 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_b
     if side != Side::Public {
         config
             .service(readable("/apiversion", core::api_version))
+            .service(
+                web::resource("/metrics")
+                    .wrap(from_fn(guards::keep_web_pages_out))
+                    .route(web::get().to(metrics::get))
+                    .default_service(web::to(|| async { not_allowed("GET") })),
+            )
             .service(web::scope("/recipe").wrap(from_fn(guards::keep_web_pages_out)).configure(admin_routes));
     }
 }

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::directory::{Directory, IssuingClient};
 use crate::issuer::authentication::Authenticator;
 use crate::limits::{Wait, source::Source};
+use crate::metrics::tokens::Tokens;
 use crate::model::names::MAX_SCOPES;
 use crate::model::{InvalidName, Scope};
 use crate::rotation::keeper::Keeper;
@@ -128,10 +129,11 @@ pub struct Issuer {
     clock: Clock,
     settings: ArcSwap<Settings>,
     authenticator: Authenticator,
+    tokens: Tokens,
 }
 
 impl Issuer {
-    /// An issuer for the clients of `directory`, which signs with the keys of `keeper`.
+    /// An issuer for the clients of `directory`, which signs with the keys of `keeper` and is counted by `tokens`.
     ///
     /// # Errors
     /// [`CryptoError`] when there is no randomness to be had.
@@ -140,14 +142,27 @@ impl Issuer {
         keeper: Keeper,
         clock: Clock,
         settings: Settings,
+        tokens: Tokens,
     ) -> Result<Self, CryptoError> {
         let authenticator = Authenticator::new()?;
-        Ok(Self { directory, keeper, clock, settings: ArcSwap::from_pointee(settings), authenticator })
+        Ok(Self {
+            directory,
+            keeper,
+            clock,
+            settings: ArcSwap::from_pointee(settings),
+            authenticator,
+            tokens,
+        })
     }
 
     /// What tokens are like right now.
     pub fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
         self.settings.load()
+    }
+
+    /// What was issued, by client and audience.
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// From now on, tokens are like this.
@@ -222,6 +237,7 @@ impl Issuer {
             jti: &token::new_jti(now)?,
             extra: request.extra,
         })?;
+        self.tokens.count(request.client_id, audience);
         Ok(Issued { token, lifetime, scope: scopes.join(" ") })
     }
 

@@ -255,6 +255,19 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Where somebody is let in, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A client with its secret.
+    Client,
+    /// An administrator with a key.
+    Admin,
+    /// An administrator whose key has not the role that the call takes.
+    Role,
+    /// A client that is known, and asks for more tokens than it may get.
+    Token,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 mod duty;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -64,6 +64,9 @@ struct Shared {
     refusals: Refusals,
     beat: Beat,
     standing: ArcSwap<Standing>,
+    /// How often the wall clock was set ahead, and back.
+    set_ahead: AtomicU64,
+    set_back: AtomicU64,
 }
 
 impl Keeper {
@@ -108,6 +111,12 @@ impl Keeper {
     #[must_use]
     pub fn standing(&self) -> arc_swap::Guard<Arc<Standing>> {
         self.shared.standing.load()
+    }
+
+    /// How often the wall clock was set ahead, and how often back, since the server started.
+    #[must_use]
+    pub fn clock_jumps(&self) -> (u64, u64) {
+        (self.shared.set_ahead.load(Ordering::Relaxed), self.shared.set_back.load(Ordering::Relaxed))
     }
 
     /// Whether the keeper has looked within `limit`.
@@ -242,6 +251,8 @@ pub fn open(
         refusals: Refusals::default(),
         beat: Beat::default(),
         standing: ArcSwap::default(),
+        set_ahead: AtomicU64::new(0),
+        set_back: AtomicU64::new(0),
     });
     let mut duty = Duty {
         store,

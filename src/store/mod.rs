@@ -23,10 +23,12 @@ pub mod schema;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use crate::metrics::histogram::Histogram;
 
 pub use schema::{Claim, OpenError};
 
@@ -84,6 +86,10 @@ const PATIENCE_SERVING: Duration = Duration::from_secs(1);
 /// How long everybody else waits.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long commits take, in microseconds: from a disk that only says so to one that is about to fail.
+const COMMIT_TIMES: &[u64] =
+    &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000];
+
 /// The file: one writer, one reader.
 pub struct Store {
     path: PathBuf,
@@ -101,6 +107,7 @@ pub struct Store {
     writing_fails: AtomicBool,
     /// Whether a change came to nothing, for a reason of its own or the disk's.
     writing_doubted: AtomicBool,
+    commits: Histogram,
     /// Held as long as this process serves the file. Closed last: closing any descriptor of a file drops SQLite's locks on it.
     _claim: Option<Claim>,
 }
@@ -127,6 +134,7 @@ impl Store {
             reading_fails: AtomicBool::new(false),
             writing_fails: AtomicBool::new(false),
             writing_doubted: AtomicBool::new(false),
+            commits: Histogram::new(COMMIT_TIMES),
             _claim: claim,
         })
     }
@@ -215,6 +223,21 @@ impl Store {
         changed
     }
 
+    /// How long commits took, those that failed too.
+    #[must_use]
+    pub const fn commits(&self) -> &Histogram {
+        &self.commits
+    }
+
+    /// How large the file and its log are, in bytes.
+    #[must_use]
+    pub fn sizes(&self) -> (u64, u64) {
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        (size(&self.path), size(Path::new(&log)))
+    }
+
     /// Whether the file could last be read, and written.
     #[must_use]
     pub fn is_usable(&self) -> (bool, bool) {
@@ -238,7 +261,10 @@ impl Store {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = transaction.map_err(StoreError::Unavailable)?;
         let value = change(&transaction)?;
-        match transaction.commit() {
+        let began = Instant::now();
+        let committed = transaction.commit();
+        self.commits.observe(began.elapsed());
+        match committed {
             Ok(()) => Ok(value),
             // Only a full disk is known to leave nothing behind.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {

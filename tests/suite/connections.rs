@@ -109,6 +109,16 @@ fn slow_heads_and_bodies_come_to_an_end() {
     assert_eq!(get(&server.endpoint("/hello")).status, 200);
 }
 
+#[test]
+fn a_head_that_trickles_after_an_answer_comes_to_an_end() {
+    let times = [("M2MINT_LIMITS__HEAD_TIME", "1s"), ("M2MINT_LIMITS__IDLE_TIME", "1s")];
+    let server = Process::with(&times);
+    let mut stream = connect(&server);
+    assert!(ask(&mut stream).starts_with("HTTP/1.1 200"));
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n").unwrap();
+    server.wait_until("it is ended", || stream.write_all(b"x: y\r\n").is_err());
+}
+
 fn resident_kib(server: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

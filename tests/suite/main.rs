@@ -28,6 +28,7 @@ mod introspection;
 mod limits;
 mod live_rotation;
 mod master_key;
+mod metrics;
 mod overload;
 mod remote_verifier;
 mod restored_backup;

@@ -235,3 +235,18 @@ fn nothing_is_replaced_unless_somebody_means_it() {
     assert_eq!(server.run(&["master-key", "rotate"]).status.code(), Some(3));
     assert_eq!(std::fs::read(server.path("m2mint.db.key")).unwrap(), before);
 }
+
+#[test]
+fn a_key_that_is_kept_elsewhere_by_a_link_is_replaced_there() {
+    let server = Process::with(&QUICK);
+    let (link, elsewhere) = (server.path("m2mint.db.key"), server.path("elsewhere"));
+    std::fs::create_dir(&elsewhere).unwrap();
+    let kept = elsewhere.join("key");
+    std::fs::rename(&link, &kept).unwrap();
+    std::os::unix::fs::symlink(&kept, &link).unwrap();
+    let before = std::fs::read(&kept).unwrap();
+    server.verb(&["master-key", "rotate", "--yes"]);
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_ne!(std::fs::read(&kept).unwrap(), before);
+    rotate_signing_key(&server);
+}

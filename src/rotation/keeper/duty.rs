@@ -179,6 +179,8 @@ impl Duty {
         let span = Span(Duration::from_millis(by.unsigned_abs()));
         let direction = if by > 0 { "ahead" } else { "back" };
         tracing::warn!("the clock was set {direction} by {span}; waiting times of keys are not affected");
+        let counter = if by > 0 { &self.shared.set_ahead } else { &self.shared.set_back };
+        counter.fetch_add(1, Ordering::Relaxed);
         self.was_set = self.was_set.saturating_add(by);
     }
 
