@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -12,6 +12,8 @@ use rustix::net::Shutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 
+/// A request of so many bytes may always come: those for tokens are smaller.
+const SMALL: usize = 4 * 1024;
 /// How long a connection that was answered is left alone: the answer may still be on its way.
 const GRACE: Duration = Duration::from_millis(20);
 /// One part in so many makes room at a time, so that looking for the idlest is not the price of every connection.
@@ -30,6 +32,9 @@ pub struct Connections {
     most: usize,
     began: Instant,
     seats: Mutex<Seats>,
+    /// Bytes of requests that are not whole yet.
+    unfinished: AtomicUsize,
+    most_unfinished: usize,
     welcomed: AtomicU64,
     made_room: AtomicU64,
     refused: AtomicU64,
@@ -60,7 +65,8 @@ struct Place {
     socket: OwnedFd,
     /// When it was last answered, or came; milliseconds after the beginning.
     since: AtomicU64,
-    answered: AtomicBool,
+    /// How often it was answered.
+    answers: AtomicU64,
     under_way: AtomicUsize,
     /// Until when it waits with what costs much.
     paused_until: AtomicU64,
@@ -98,9 +104,9 @@ pub struct Busy {
 }
 
 impl Connections {
-    /// As many seats as `most`, or fewer where the system does not give enough descriptors.
+    /// As many seats as `most`, with `most_unfinished` bytes of requests that are not whole yet, or fewer where the system does not give enough descriptors.
     #[must_use]
-    pub fn new(most: usize, workers: usize) -> Arc<Self> {
+    pub fn new(most: usize, workers: usize, most_unfinished: usize) -> Arc<Self> {
         let others = OTHERS + workers as u64 * OF_A_WORKER;
         let possible = descriptors((most + IN_PASSING) as u64 * EACH + others).saturating_sub(others) / EACH;
         let possible = usize::try_from(possible).unwrap_or(usize::MAX).saturating_sub(IN_PASSING).max(1);
@@ -115,6 +121,8 @@ impl Connections {
             most: most.min(possible),
             began: Instant::now(),
             seats: Mutex::default(),
+            unfinished: AtomicUsize::new(0),
+            most_unfinished,
             welcomed: AtomicU64::new(0),
             made_room: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -150,7 +158,7 @@ impl Connections {
     pub fn end_overdue(&self, longest: Duration) {
         let (now, longest) = (self.now(), u64::try_from(longest.as_millis()).unwrap_or(u64::MAX));
         let is_overdue = |place: &Place| {
-            place.answered.load(Ordering::Relaxed)
+            place.answers.load(Ordering::Relaxed) > 0
                 && place.under_way.load(Ordering::Acquire) == 0
                 && now.saturating_sub(place.since.load(Ordering::Relaxed)) > longest
         };
@@ -178,7 +186,7 @@ impl Connections {
         let place = Arc::new(Place {
             socket,
             since: AtomicU64::new(now),
-            answered: AtomicBool::new(false),
+            answers: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
             paused_until: AtomicU64::new(0),
             ended: Notify::new(),
@@ -199,7 +207,7 @@ fn make_room(seats: &mut Seats, count: usize, now: u64) {
         .iter()
         .filter_map(|(&number, place)| {
             let since = place.since.load(Ordering::Relaxed);
-            let was_answered = place.answered.load(Ordering::Relaxed);
+            let was_answered = place.answers.load(Ordering::Relaxed) > 0;
             let is_quiet = !was_answered || now.saturating_sub(since) >= GRACE.as_millis() as u64;
             let is_idle = place.under_way.load(Ordering::Acquire) == 0 && is_quiet;
             is_idle.then_some((was_answered, since, number))
@@ -258,6 +266,59 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// How often its connection was answered.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.place.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.place.under_way.load(Ordering::Acquire) > 0
+    }
+
+    /// What a request that is not whole yet takes; nothing so far.
+    #[must_use]
+    pub fn holding(&self) -> Holding {
+        Holding { connections: Arc::clone(&self.connections), bytes: 0 }
+    }
+}
+
+/// Bytes of a request that is not whole yet.
+pub struct Holding {
+    connections: Arc<Connections>,
+    bytes: usize,
+}
+
+impl Holding {
+    /// Adds what has come. Whether there is room for it: when all requests that are not whole take too much together, only
+    /// small ones get more.
+    pub fn add(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        let all = self.connections.unfinished.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        all <= self.connections.most_unfinished || self.bytes <= SMALL
+    }
+
+    /// How much it is.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The request is whole, or gone.
+    pub fn release(&mut self) {
+        self.connections.unfinished.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
 impl Busy {
     /// Reads nothing more from the connection: what was to come is not waited for.
     pub fn stop_reading(&self) {
@@ -274,7 +335,7 @@ impl Drop for Seat {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.place.since.store(self.connections.now(), Ordering::Relaxed);
-        self.place.answered.store(true, Ordering::Relaxed);
+        self.place.answers.fetch_add(1, Ordering::Relaxed);
         self.place.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -305,7 +366,7 @@ mod tests {
     }
 
     fn since(most: usize, began: Instant) -> Arc<Connections> {
-        Arc::new(Connections { began, ..Arc::into_inner(Connections::new(most, 1)).unwrap() })
+        Arc::new(Connections { began, ..Arc::into_inner(Connections::new(most, 1, 1 << 20)).unwrap() })
     }
 
     fn connect(connections: &Arc<Connections>) -> (Option<Seat>, Pipe) {

@@ -29,14 +29,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::connections::Seat;
+use crate::connections::{Holding, Seat};
 
 /// Requests at once on a connection; the others wait at the client's.
 const MOST_STREAMS: u32 = 64;
 /// Requests of a connection that are worked on, those included that were taken back.
 const MOST_UNDER_WAY: usize = 2 * MOST_STREAMS as usize;
-/// The largest head of a request, in bytes: more than reverse proxies let through.
-const LARGEST_HEAD: u32 = 64 * 1024;
 /// What a client may send before it is read, on a stream and on a connection, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
@@ -47,13 +45,15 @@ const MOST_PASSED_OVER: usize = 1024 * 1024;
 /// How long a client may take to go after it was told to.
 pub const GOODBYE: Duration = Duration::from_secs(1);
 
-/// How long things may take on a connection.
+/// What a connection may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Times {
+pub struct Bounds {
     /// The first frames.
     pub head: Duration,
     /// Between an answer and the next request; and an answer, to be taken.
     pub idle: Duration,
+    /// The largest head of a request, in bytes.
+    pub largest_head: u32,
 }
 
 /// Tells connections to end, and knows how many have not yet.
@@ -105,7 +105,7 @@ pub async fn serve<T, S, B>(
     peer: Option<SocketAddr>,
     seat: Arc<Seat>,
     app: Rc<S>,
-    times: Times,
+    bounds: Bounds,
     farewell: Farewell,
 ) -> Result<(), DispatchError>
 where
@@ -120,15 +120,15 @@ where
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(LARGEST_HEAD)
+        .max_header_list_size(bounds.largest_head)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(STREAM_WINDOW as usize);
-    let handshake = timeout(times.head, builder.handshake::<_, Bytes>(connection)).await;
+    let handshake = timeout(bounds.head, builder.handshake::<_, Bytes>(connection)).await;
     let mut connection = handshake.map_err(|_| DispatchError::SlowRequestTimeout)??;
     // Ends with the connection, and with it whatever is under way: nobody is there for an answer.
     let mut streams = JoinSet::new();
-    let mut deadline = pin!(sleep_until(Instant::now() + times.head));
+    let mut deadline = pin!(sleep_until(Instant::now() + bounds.head));
     let mut is_leaving = false;
     loop {
         let leave = tokio::select! {
@@ -140,14 +140,14 @@ where
                         respond.send_reset(Reason::REFUSED_STREAM);
                         continue;
                     }
-                    streams.spawn_local(answer(request, respond, peer, Arc::clone(&seat), Rc::clone(&app), times.idle));
+                    streams.spawn_local(answer(request, respond, peer, Arc::clone(&seat), Rc::clone(&app), bounds.idle));
                     false
                 }
                 None => return Ok(()),
             },
             Some(_) = streams.join_next() => {
                 if streams.is_empty() && !is_leaving {
-                    deadline.as_mut().reset(Instant::now() + times.idle);
+                    deadline.as_mut().reset(Instant::now() + bounds.idle);
                 }
                 false
             }
@@ -183,7 +183,12 @@ async fn answer<S, B>(
 {
     let is_head = request.method() == Method::HEAD;
     let (parts, body) = request.into_parts();
-    let body = Body(Rc::new(RefCell::new(body)));
+    let mut holding = seat.holding();
+    let head = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if !holding.add(head) {
+        return respond.send_reset(Reason::ENHANCE_YOUR_CALM);
+    }
+    let body = Body(Rc::new(RefCell::new((body, holding))));
     let request = taken_over(parts, body.clone(), peer, seat);
     let response = match app.call(request).await {
         Ok(response) => response.into().map_into_boxed_body(),
@@ -200,17 +205,17 @@ async fn answer<S, B>(
 
 /// The body of a request, which its stream outlives.
 #[derive(Clone)]
-struct Body(Rc<RefCell<RecvStream>>);
+struct Body(Rc<RefCell<(RecvStream, Holding)>>);
 
 impl Body {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
-        let mut stream = self.0.borrow_mut();
+        let (stream, holding) = &mut *self.0.borrow_mut();
         let piece = ready!(stream.poll_data(cx));
         Poll::Ready(piece.map(|piece| {
             let piece = piece?;
             // What has been read makes room for more.
             stream.flow_control().release_capacity(piece.len())?;
-            Ok(piece)
+            if holding.add(piece.len()) { Ok(piece) } else { Err(Reason::ENHANCE_YOUR_CALM.into()) }
         }))
     }
 

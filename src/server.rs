@@ -74,7 +74,8 @@ impl Server {
         let issuer =
             Issuer::new(Arc::clone(&open.directory), keeper.clone(), clock.clone(), settings, tokens);
         let metrics = Arc::new(Metrics::default());
-        let connections = Connections::new(config.connections.most, config.workers);
+        let connections =
+            Connections::new(config.connections.most, config.workers, config.connections.most_unfinished);
         let state = Data::new(State {
             rules: ArcSwap::from_pointee(config.rules.clone()),
             limiter: Limiter::new(config.limits, clock.steady()),
@@ -123,6 +124,7 @@ impl Server {
             tls: listeners.tls.clone(),
             head_time: config.connections.head_time,
             idle_time: config.connections.idle_time,
+            largest_head: config.connections.largest_head,
             farewell: farewell.clone(),
         };
         for listener in listeners.try_clone()? {

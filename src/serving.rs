@@ -25,8 +25,8 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::connections::{Connections, Seat};
-use crate::http2::{self, Farewell, Times};
+use crate::connections::{Connections, Holding, Seat};
+use crate::http2::{self, Farewell};
 use crate::listeners::{Listener, Side, Socket};
 use crate::tls::Tls;
 
@@ -44,6 +44,8 @@ pub struct Serving {
     pub head_time: Duration,
     /// How long a connection is kept after an answer.
     pub idle_time: Duration,
+    /// The largest head of a request, in bytes.
+    pub largest_head: usize,
     /// What HTTP/2 connections are told when the server is stopping.
     pub farewell: Farewell,
 }
@@ -117,7 +119,8 @@ impl Serving {
             })
             .finish(app());
         let (http1, http2) = (Rc::new(http1), Rc::new(app()));
-        let times = Times { head: self.head_time, idle: self.idle_time };
+        let largest_head = u32::try_from(self.largest_head).unwrap_or(u32::MAX);
+        let bounds = http2::Bounds { head: self.head_time, idle: self.idle_time, largest_head };
         let farewell = self.farewell.clone();
         fn_factory(move || {
             let (http1, http2, farewell) = (Rc::clone(&http1), Rc::clone(&http2), farewell.clone());
@@ -133,7 +136,7 @@ impl Serving {
                             return http1.call((connection, protocol, peer)).await;
                         }
                         let seat = Arc::clone(&connection.seat);
-                        http2::serve(connection, peer, seat, http2, times, farewell).await
+                        http2::serve(connection, peer, seat, http2, bounds, farewell).await
                     }
                 }))
             }
@@ -170,7 +173,7 @@ impl Serving {
 
     fn connection(&self, stream: Stream, seat: Arc<Seat>, protocol: Protocol) -> Connection {
         // HTTP/2 has bounds of its own, and has to read to know what it may write.
-        let bounds = (protocol != Protocol::Http2).then(|| Bounds::new(self.idle_time));
+        let bounds = (protocol != Protocol::Http2).then(|| Bounds::new(&seat, self));
         Connection { stream, seat, bounds }
     }
 }
@@ -200,14 +203,52 @@ struct Bounds {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Whether somebody waits for more requests meanwhile.
     reader_waits: bool,
+    /// What has come of a request that is not whole yet.
+    holding: Holding,
+    /// How often the connection had been answered then.
+    answers: u64,
+    largest_head: usize,
+}
+
+/// For a head that is too large (RFC 6585 §5).
+const TOO_LARGE: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Whether there is room for what was read.
+enum Room {
+    Enough,
+    HeadTooLarge,
+    None,
 }
 
 /// How many bytes are read before what they ask for is answered: some dozens of the shortest requests.
 const TURN: usize = 2048;
 
 impl Bounds {
-    fn new(patience: Duration) -> Self {
-        Self { patience, read: 0, stalled: None, reader_waits: false }
+    fn new(seat: &Seat, serving: &Serving) -> Self {
+        Self {
+            patience: serving.idle_time,
+            read: 0,
+            stalled: None,
+            reader_waits: false,
+            holding: seat.holding(),
+            answers: 0,
+            largest_head: serving.largest_head,
+        }
+    }
+
+    /// Counts what has been read. Whether there is room for it.
+    fn note_read(&mut self, count: usize, seat: &Seat) -> Room {
+        let answers = seat.answers();
+        if std::mem::replace(&mut self.answers, answers) != answers {
+            self.holding.release();
+        }
+        let is_head = !seat.is_busy();
+        match (self.holding.add(count), is_head) {
+            (_, true) if self.holding.bytes() > self.largest_head => Room::HeadTooLarge,
+            (false, _) => Room::None,
+            (true, _) => Room::Enough,
+        }
     }
 
     /// How many bytes may be read now.
@@ -290,7 +331,16 @@ impl AsyncRead for Connection {
         let count = part.filled().len();
         buffer.advance(count);
         bounds.read = if read.is_pending() { 0 } else { bounds.read + count };
-        read
+        match bounds.note_read(count, &this.seat) {
+            Room::Enough => read,
+            Room::HeadTooLarge => {
+                // Nothing else is being sent: it is told if that works at once.
+                let _ = of_stream!(this, stream => stream.poll_write(cx, TOO_LARGE));
+                let _ = of_stream!(this, stream => stream.poll_flush(cx));
+                Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+            }
+            Room::None => Poll::Ready(Err(io::ErrorKind::OutOfMemory.into())),
+        }
     }
 }
 

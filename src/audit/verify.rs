@@ -141,6 +141,9 @@ impl Walk {
                 "it is not the entry that was signed, or something before it is not",
             ));
         }
+        if read.get("action").and_then(Value::as_str) == Some(Action::AuditBreak.name()) {
+            return Err(Broken::at(expected, "it says that a server found an entry gone that it had seen"));
+        }
         if read.get("action").and_then(Value::as_str) == Some(Action::ServerStart.name()) {
             self.started = self.started.or(Some(expected));
         }

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::model::audit::datable;
 use m2mint_keys::time::UnixTime;
@@ -113,6 +114,13 @@ pub fn error(text: &str) {
 
 /// Why something that was to be shown was not.
 static LOST: OnceLock<io::Error> = OnceLock::new();
+/// Whether a secret is in what is shown, which is shown this once.
+static SECRET: AtomicBool = AtomicBool::new(false);
+
+/// Says that a secret is in what will be shown.
+pub fn holds_secret() {
+    SECRET.store(true, Ordering::Relaxed);
+}
 
 /// Prints a line. Whether that worked is told by [`all_was_shown`].
 pub fn line(text: &str) {
@@ -127,11 +135,15 @@ pub fn line(text: &str) {
 /// # Errors
 /// [`CliError::Failed`]
 pub fn all_was_shown() -> Result {
-    match LOST.get() {
-        None => Ok(()),
-        Some(error) => Err(CliError::Failed(format!(
-            "the output could not be written: {error}. A secret that was to be in it is lost: remove it, and make another"
-        ))),
+    let failed = |error: &io::Error, then: &str| {
+        Err(CliError::Failed(format!("the output could not be written: {error}{then}")))
+    };
+    match (LOST.get(), SECRET.load(Ordering::Relaxed)) {
+        (None, _) => Ok(()),
+        (Some(error), true) => failed(error, ". The secret in it is lost: remove it, and make another"),
+        // A reader that has gone, as `head` does, has seen what it wanted to.
+        (Some(error), false) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        (Some(error), false) => failed(error, ""),
     }
 }
 

@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 36] = [
+pub const KEYS: [Key; 38] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
@@ -71,6 +71,12 @@ pub const KEYS: [Key; 36] = [
     key("workers", "number of CPUs", "threads that serve requests"),
     key("limits.connections", "1024", "connections at a time; when all are taken, idle ones make room"),
     key("limits.body", "64KiB", "the largest body of a request"),
+    key("limits.head", "16KiB", "the largest head of a request"),
+    key(
+        "limits.unfinished",
+        "8MiB",
+        "what requests that are not whole yet take together; beyond that only small ones come to an end",
+    ),
     key("limits.head_time", "10s", "how long a TLS handshake may take, and then the head of a request"),
     reloading("limits.request_time", "20s", "how long a request may take, body and all"),
     key(

@@ -146,6 +146,10 @@ pub struct ConnectionLimits {
     pub most: usize,
     /// Bytes that the body of a request may have.
     pub largest_body: usize,
+    /// The largest head of a request, in bytes.
+    pub largest_head: usize,
+    /// What requests that are not whole yet may take together, in bytes.
+    pub most_unfinished: usize,
     /// How long the head of a request may take to come.
     pub head_time: Duration,
     /// How long a request may take, body and all.

@@ -37,8 +37,9 @@ const LARGEST_SKEW: Duration = Duration::from_secs(3600);
 const MOST_CONNECTIONS: usize = 100_000;
 const FEWEST_CONNECTIONS: usize = 16;
 const KIB: usize = 1024;
-const SMALLEST_BODY: usize = 16 * KIB;
-const LARGEST_BODY: usize = 1024 * KIB;
+const BODY: RangeInclusive<usize> = 16 * KIB..=1024 * KIB;
+const HEAD: RangeInclusive<usize> = 4 * KIB..=64 * KIB;
+const UNFINISHED: RangeInclusive<usize> = 1024 * KIB..=1024 * 1024 * KIB;
 /// Each is a time series for whoever stores it.
 const MOST_NAMED_CLIENTS: usize = 1000;
 const MOST_GUESSES: u32 = 1000;
@@ -87,7 +88,9 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
             parse_within(FEWEST_CONNECTIONS..=MOST_CONNECTIONS),
             usize::to_string,
         ),
-        largest_body: reader.value("limits.body", 64 * KIB, parse_size, show_size),
+        largest_body: reader.value("limits.body", 64 * KIB, parse_size(BODY), show_size),
+        largest_head: reader.value("limits.head", 16 * KIB, parse_size(HEAD), show_size),
+        most_unfinished: reader.value("limits.unfinished", 8 * KIB * KIB, parse_size(UNFINISHED), show_size),
         head_time: reader.span("limits.head_time", Duration::from_secs(10)),
         request_time: reader.span("limits.request_time", Duration::from_secs(20)),
         // Longer than proxies keep theirs, so that it is they who close.
@@ -513,14 +516,18 @@ fn parse_guesses_a_day(text: &str) -> Result<u32, String> {
     })
 }
 
-fn parse_size(text: &str) -> Result<usize, String> {
+fn parse_size(within: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> {
+    move |text| size_of(text, &within)
+}
+
+fn size_of(text: &str, within: &RangeInclusive<usize>) -> Result<usize, String> {
     let units = [("KiB", KIB), ("MiB", KIB * KIB)];
     let size = units.into_iter().find_map(|(unit, factor)| {
         text.strip_suffix(unit)?.trim_end().parse::<usize>().ok()?.checked_mul(factor)
     });
-    let size = size.filter(|size| (SMALLEST_BODY..=LARGEST_BODY).contains(size));
+    let size = size.filter(|size| within.contains(size));
     size.ok_or_else(|| {
-        format!("write a size between {} and {}", show_size(&SMALLEST_BODY), show_size(&LARGEST_BODY))
+        format!("write a size between {} and {}", show_size(within.start()), show_size(within.end()))
     })
 }
 

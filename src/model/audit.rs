@@ -107,6 +107,8 @@ pub enum Action {
     ServerStart,
     /// It ended.
     ServerStop,
+    /// An entry that a server had seen was there no more.
+    AuditBreak,
 }
 
 impl Action {
@@ -140,6 +142,7 @@ impl Action {
             Self::TokenRefuse => "token.refuse",
             Self::ServerStart => "server.start",
             Self::ServerStop => "server.stop",
+            Self::AuditBreak => "audit.break",
         }
     }
 

@@ -36,11 +36,13 @@ pub fn append(db: &Connection, entry: &Entry) -> Result<()> {
     let (seq, before) = last(db)?.unwrap_or((0, BEGINNING));
     let seq = seq + 1;
     let line = entry.to_line(seq).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    db.prepare_cached("INSERT INTO audit (seq, hash, entry) VALUES (?1, ?2, ?3)")?.execute(params![
-        seq,
-        link(&before, &line),
-        line
-    ])?;
+    let hash = link(&before, &line);
+    db.prepare_cached("INSERT INTO audit (seq, hash, entry) VALUES (?1, ?2, ?3)")?
+        .execute(params![seq, hash, line])?;
+    // Something in the file that is not ours could have taken it away again.
+    if last(db)? != Some((seq, hash)) {
+        return Err(StoreError::Corrupt("the audit log does not keep what is written to it".into()));
+    }
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub mod schema;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -98,6 +98,8 @@ pub struct Store {
     reader: Mutex<Option<Connection>>,
     /// How often the reader was opened.
     reader_opened: AtomicU64,
+    /// By which it is known that the schema is the one that was looked at; 0 before.
+    schema_version: AtomicI64,
     /// Device and number of the file that was opened.
     file: (u64, u64),
     /// Whether the log may hold a change that nobody acknowledged, beyond where everybody reads.
@@ -126,6 +128,7 @@ impl Store {
         Ok(Self {
             path,
             file,
+            schema_version: AtomicI64::new(0),
             patience,
             writer: Mutex::new(Some(writer)),
             reader: Mutex::new(Some(reader)),
@@ -260,6 +263,7 @@ impl Store {
     ) -> std::result::Result<T, E> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = transaction.map_err(StoreError::Unavailable)?;
+        self.check_schema(&transaction)?;
         let value = change(&transaction)?;
         let began = Instant::now();
         let committed = transaction.commit();
@@ -275,6 +279,19 @@ impl Store {
                 Err(StoreError::OutcomeUnknown(error).into())
             }
         }
+    }
+
+    /// Whether somebody has changed the schema meanwhile, by hand or with another version.
+    fn check_schema(&self, db: &Connection) -> Result<()> {
+        let version: i64 = db.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
+        if self.schema_version.load(Ordering::Relaxed) == version {
+            return Ok(());
+        }
+        if let Some(reason) = schema::what_is_foreign(db)? {
+            return Err(StoreError::Corrupt(reason));
+        }
+        self.schema_version.store(version, Ordering::Relaxed);
+        Ok(())
     }
 
     /// After a commit that failed, makes sure that the change did not happen: a restart might find it in the log. Any later

@@ -244,7 +244,10 @@ fn flags(mode: OpenFlags) -> OpenFlags {
 
 /// What stands in the file that no migration put there: a trigger or a view that is not m2mint's own could change what is
 /// written, and hide it.
-fn what_is_foreign(db: &Connection) -> rusqlite::Result<Option<String>> {
+///
+/// # Errors
+/// SQLite's.
+pub fn what_is_foreign(db: &Connection) -> rusqlite::Result<Option<String>> {
     const OBJECTS: &str =
         "SELECT type, name, CASE type WHEN 'trigger' THEN sql END FROM sqlite_schema ORDER BY type, name";
     type Object = (String, String, Option<String>);

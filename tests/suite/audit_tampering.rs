@@ -105,8 +105,27 @@ fn what_was_cut_while_a_server_ran_is_noticed_and_not_signed() {
     db.execute("DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)", []).unwrap();
     server.wait_until("it is noticed", || server.log.lock().contains("was changed by somebody else"));
     server.verb(&["clients", "create", "--id", "later"]);
+    let directory = std::sync::Arc::clone(&server.directory);
     server.stop();
     assert_eq!(heads(&db), before, "the end of a run is signed, but not of this one");
+    let again = Process::again(directory, &[]);
+    assert_eq!(again.run(&["audit", "verify"]).status.code(), Some(3), "what was noticed is not forgotten");
+    assert!(again.verb(&["audit", "--action", "audit.break"]).contains("audit.break"));
+}
+
+#[test]
+fn a_trigger_that_is_put_in_while_a_server_runs_hides_nothing() {
+    let server = Process::start();
+    server.client();
+    let db = Connection::open(server.path("m2mint.db")).unwrap();
+    let quiet = "CREATE TRIGGER quiet AFTER INSERT ON audit WHEN NEW.entry LIKE '%client.%'
+                 BEGIN DELETE FROM audit WHERE seq = NEW.seq; END";
+    db.execute_batch(quiet).unwrap();
+    let made = || server.admin("POST", "/recipe/oauth/clients", &json!({"clientName": "ghost"})).status;
+    assert_eq!(made(), 503);
+    db.execute_batch("DROP TRIGGER quiet").unwrap();
+    assert_eq!(made(), 200);
+    server.verb(&["audit", "verify"]);
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::support::ADMIN_KEY;
-use crate::support::http::get;
+use crate::support::http::{get, try_call};
 use crate::support::process::Process;
 
 fn connect(server: &Process) -> TcpStream {
@@ -117,6 +119,59 @@ fn a_head_that_trickles_after_an_answer_comes_to_an_end() {
     assert!(ask(&mut stream).starts_with("HTTP/1.1 200"));
     stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n").unwrap();
     server.wait_until("it is ended", || stream.write_all(b"x: y\r\n").is_err());
+}
+
+#[test]
+fn a_head_that_is_too_large_is_refused_and_ends_the_connection() {
+    let server = Process::start();
+    let head =
+        |bytes: usize| format!("GET /hello HTTP/1.1\r\nhost: x\r\nx-filler: {}\r\n\r\n", "x".repeat(bytes));
+    let mut stream = connect(&server);
+    stream.write_all(head(12 * 1024).as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let mut stream = connect(&server);
+    // Its end is not read any more.
+    let _ = stream.write_all(head(20 * 1024).as_bytes());
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 431");
+}
+
+#[test]
+fn requests_that_never_become_whole_take_so_much_together_and_keep_no_small_one_out() {
+    let settings = [("M2MINT_LIMITS__UNFINISHED", "1MiB"), ("M2MINT_LIMITS__HEAD_TIME", "1h")];
+    let server = Process::with(&settings);
+    let client = server.client();
+    let head = format!("GET /hello HTTP/1.1\r\nhost: x\r\nx-filler: {}", "x".repeat(15 * 1024));
+    let body = "POST /auth/oauth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                content-length: 60000\r\n\r\n";
+    let body = format!("{body}{}", "{".repeat(50_000));
+    let mut unfinished: Vec<_> = (0..200).map(|_| connect(&server)).collect();
+    for (stream, request) in unfinished.iter_mut().zip([&head, &body].into_iter().cycle()) {
+        // Some are ended before all of it is there.
+        let _ = stream.write_all(request.as_bytes());
+    }
+    let ended = |stream: &mut TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        !matches!(stream.read(&mut [0; 1024]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    };
+    server.wait_until("those for whom there is no room are ended", || {
+        unfinished.retain_mut(|stream| !ended(stream));
+        unfinished.len() < 100
+    });
+    assert!(server.try_token(&client).is_ok());
+    let large = json!({"clientName": "large", "metadata": {"filler": "x".repeat(30_000)}});
+    let body = large.to_string();
+    let made = |body: &str| {
+        let (url, headers) = (
+            server.endpoint("/recipe/oauth/clients"),
+            [("api-key", ADMIN_KEY), ("content-type", "application/json")],
+        );
+        try_call("POST", &url, &headers, body.as_bytes()).is_ok_and(|answer| answer.status == 200)
+    };
+    drop(unfinished);
+    server.wait_until("there is room again", || made(&body));
 }
 
 fn resident_kib(server: &Process) -> u64 {

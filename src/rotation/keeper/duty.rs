@@ -311,6 +311,7 @@ impl Duty {
 
     /// Repeats in the log of the process what the audit log tells, whichever process wrote it.
     fn tell_log(&mut self) -> Result<(), RotationError> {
+        let lost = self.told.0;
         let told = &mut self.told;
         let is_there = self.store.read(|db| {
             let is_there = told.0 == 0 || audit::get(db, told.0)?.is_some_and(|entry| entry.hash == told.1);
@@ -321,10 +322,15 @@ impl Duty {
             })?;
             Ok(is_there)
         })?;
-        if !is_there && !std::mem::replace(&mut self.log_changed, true) {
-            heads::complain("an entry that this server has seen is there no more");
+        if is_there || std::mem::replace(&mut self.log_changed, true) {
+            return Ok(());
         }
-        Ok(())
+        heads::complain("an entry that this server has seen is there no more");
+        let last = self.store.read(audit::last)?;
+        self.told = last.map_or((0, Vec::new()), |(seq, hash)| (seq, hash.to_vec()));
+        // What was noticed outlives this process.
+        let entry = Entry::new(self.now().wall, &Origin::of(SERVER), Action::AuditBreak).with("entry", lost);
+        Ok(self.store.write(|db| audit::append(db, &entry))?)
     }
 
     fn rotate(&mut self, origin: &Origin) -> Result<(), RotationError> {
