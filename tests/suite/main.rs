@@ -34,6 +34,7 @@ mod remote_verifier;
 mod restored_backup;
 mod restrictions;
 mod rotation;
+mod secret_places;
 mod secrets_nowhere;
 mod start;
 mod systemd;
