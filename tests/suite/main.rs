@@ -25,6 +25,7 @@ mod health;
 mod help;
 mod http2;
 mod introspection;
+mod key_plan;
 mod limits;
 mod live_rotation;
 mod master_key;
