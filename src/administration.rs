@@ -234,6 +234,44 @@ pub fn add_secret(
     })
 }
 
+/// Adds a secret, and lets all others that are still accepted expire at `until`, or when they would have anyway. Answers
+/// the new one and those.
+///
+/// # Errors
+/// [`AdministrationError`] when there is no such client, it has too many secrets, or the others would not be accepted at all.
+pub fn rotate_secrets(
+    store: &Store,
+    id: &str,
+    secret: &ClientSecret,
+    now: UnixTime,
+    until: UnixTime,
+    origin: &Origin,
+) -> Result<(StoredSecret, Vec<StoredSecret>)> {
+    if until <= now {
+        return Err(AdministrationError::SecretExpired);
+    }
+    let hash = secret.hash()?;
+    store.write(|db| {
+        require_client(db, id)?;
+        let mut retiring = clients::secrets(db, id)?;
+        if retiring.len() >= MAX_SECRETS {
+            return Err(AdministrationError::TooManySecrets);
+        }
+        retiring.retain(|secret| secret.expires_at.is_none_or(|at| at > now));
+        for secret in &mut retiring {
+            let at = secret.expires_at.map_or(until, |at| at.min(until));
+            clients::expire_secret(db, id, secret.id, at)?;
+            secret.expires_at = Some(at);
+        }
+        let secret_id = clients::add_secret(db, id, &hash, now, None)?;
+        let entry = Entry::new(now, origin, Action::SecretRotate).about(id).with("secret", secret_id);
+        let ids: Vec<_> = retiring.iter().map(|secret| secret.id).collect();
+        audit::append(db, &entry.with("retiring", ids).with("retiring_until", date(until)))?;
+        let new = StoredSecret { id: secret_id, hash, created_at: now, expires_at: None, last_used_at: None };
+        Ok((new, retiring))
+    })
+}
+
 /// The secrets of a client, without the secrets.
 ///
 /// # Errors

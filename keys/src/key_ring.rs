@@ -18,6 +18,8 @@
 //! others later signs for nobody before [`KeyRing::known_in`] is 0, unless somebody vouches that no verifier can hold an
 //! older key set.
 
+pub mod forecast;
+
 use std::fmt;
 use std::time::Duration;
 

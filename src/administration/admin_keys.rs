@@ -30,13 +30,13 @@ pub struct NewAdminKey {
 pub fn add(
     store: &Store,
     new: NewAdminKey,
+    key: &AdminKey,
     now: UnixTime,
     origin: &Origin,
-) -> Result<(StoredAdminKey, AdminKey)> {
+) -> Result<StoredAdminKey> {
     if new.expires_at.is_some_and(|at| at <= now) {
         return Err(AdministrationError::AdminKeyExpired);
     }
-    let key = AdminKey::generate()?;
     let NewAdminKey { name, roles, expires_at } = new;
     let stored = StoredAdminKey {
         name,
@@ -57,7 +57,7 @@ pub fn add(
         audit::append(db, &made(&stored, origin))?;
         Ok(())
     })?;
-    Ok((stored, key))
+    Ok(stored)
 }
 
 /// What the audit log tells of a new key.

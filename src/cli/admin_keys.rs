@@ -5,18 +5,19 @@ use m2mint_keys::time::UnixTime;
 use serde_json::{Map, Value, json};
 
 use crate::administration::admin_keys::{self, NewAdminKey};
+use crate::cli::destination::{Destination, Prepared};
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
 use crate::model::audit::Origin;
-use crate::model::{AdminKeyName, Role, Roles, Span};
+use crate::model::{AdminKey, AdminKeyName, Role, Roles, Span};
 use crate::store::Store;
 use crate::store::admin_keys::{StoredAdminKey, all};
 
 /// What to do with admin keys.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Make an admin key and show it, this once
+    /// Make an admin key and show it, this once, or put it where it belongs
     #[command(after_help = "Example: m2mint admin-keys add deploy --role clients --expires 90d")]
     Add {
         /// Its name, as the audit log tells it
@@ -27,6 +28,9 @@ pub enum Action {
         /// How long it is accepted, such as 90d [default: for ever]
         #[arg(long, value_name = "DURATION", alias = "expires-in")]
         expires: Option<String>,
+        /// Where the key goes
+        #[command(flatten)]
+        to: Destination,
     },
     /// List admin keys: names, roles and dates, never the keys
     #[command(after_help = "Example: m2mint admin-keys list")]
@@ -52,25 +56,31 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let (now, origin) = (Clock::system().wall(), Origin::command_line());
     let has_configured = !config.api_keys.is_empty();
     match action {
-        Action::Add { name, roles, expires } => {
+        Action::Add { name, roles, expires, to } => {
             let name = AdminKeyName::parse(name).map_err(|error| CliError::Refused(error.to_string()))?;
             let roles =
                 Roles::new(roles.iter().copied()).map_err(|error| CliError::Usage(error.to_string()))?;
             let expires = expires.as_deref().map(Span::parse).transpose();
             let expires = expires.map_err(|error| CliError::Usage(format!("--expires: {error}")))?;
             let new = NewAdminKey { name, roles, expires_at: expires.map(|span| now.plus(span.0)) };
-            let (stored, key) = admin_keys::add(&store, new, now, &origin)?;
+            let key = AdminKey::generate().map_err(|error| CliError::Failed(error.to_string()))?;
+            let place = to.prepare(key.expose(), "ADMIN_KEY")?;
+            let stored = admin_keys::add(&store, new, &key, now, &origin)?;
+            let path = place.as_ref().map(|place| place.path().to_owned());
+            let told = place.map(Prepared::keep).transpose()?;
             if as_json {
                 let mut json = to_json(&stored, has_configured);
-                json.insert("key".into(), key.expose().into());
+                match path {
+                    Some(path) => json.insert("keyWrittenTo".into(), json!(path)),
+                    None => json.insert("key".into(), key.expose().into()),
+                };
                 return output::json(&Value::Object(json));
             }
-            output::line(&format!(
-                "name   {}\nroles  {}\nkey    {}\n\nThe key is shown this once.",
-                stored.name,
-                stored.roles,
-                key.expose()
-            ));
+            output::line(&format!("name       {}\nroles      {}", stored.name, stored.roles));
+            match told {
+                Some(told) => output::line(&format!("key        {told}")),
+                None => output::line(&format!("key        {}\n\nThe key is shown this once.", key.expose())),
+            }
         }
         Action::List => {
             let keys = store.read(all)?;

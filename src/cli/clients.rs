@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::administration::{self, NewClient};
+use crate::cli::destination::Destination;
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
@@ -14,7 +15,8 @@ use crate::model::grants::AudienceScopes;
 use crate::model::names::split_scopes;
 use crate::model::restrictions::{moment, parse_moment};
 use crate::model::{
-    Audience, Client, ClientId, Network, Restrictions, ScopePattern, Settings as ClientSettings, Span,
+    Audience, Client, ClientId, ClientSecret, Network, Restrictions, ScopePattern,
+    Settings as ClientSettings, Span,
 };
 use crate::store::{Store, clients};
 
@@ -26,7 +28,7 @@ const COMPARED: usize = 20_000;
 /// What to do with clients.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Make a client and show its secret, this once
+    /// Make a client and show its secret, this once, or put it where it belongs
     #[command(
         after_help = "Example: m2mint clients create --id task-service --audience event --scope 'event.create event.view'"
     )]
@@ -37,6 +39,9 @@ pub enum Action {
         /// What it may do
         #[command(flatten)]
         fields: Fields,
+        /// Where the secret goes
+        #[command(flatten)]
+        to: Destination,
     },
     /// List all clients
     #[command(after_help = "Example: m2mint clients list --json")]
@@ -91,7 +96,7 @@ pub struct Fields {
     #[arg(long, value_name = "DURATION")]
     lifetime: Option<String>,
     /// Whether it gets tokens: true or false
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true)]
     enabled: Option<bool>,
     /// A network that it may come from; give it once for each, or none for any
     #[arg(long, value_name = "NETWORK")]
@@ -120,20 +125,34 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let (now, longest) = (Clock::system().wall(), Span(config.max_lifetime));
     let origin = Origin::command_line();
     match action {
-        Action::Create { id, fields } => {
+        Action::Create { id, fields, to } => {
             let id = id
                 .as_deref()
                 .map(ClientId::parse)
                 .transpose()
                 .map_err(|error| CliError::Refused(error.to_string()))?;
             let settings = fields.apply(ClientSettings::default())?;
-            let new = NewClient { id, secret: None, secret_expires_at: None, settings };
+            let secret = ClientSecret::generate().map_err(|error| CliError::Failed(error.to_string()))?;
+            let place = to.prepare(secret.expose(), "CLIENT_SECRET")?;
+            let new = NewClient { id, secret: Some(secret), secret_expires_at: None, settings };
             let (client, secret) = administration::create_client(&store, new, now, longest, &origin)?;
+            let Some(place) = place else {
+                if as_json {
+                    return output::json(&Value::Object(client_json::render(&client, Some(&secret))));
+                }
+                print(&client);
+                output::line(&format!("secret     {}\n\nThe secret is shown this once.", secret.expose()));
+                return Ok(());
+            };
+            let path = place.path().to_owned();
+            let told = place.keep()?;
             if as_json {
-                return output::json(&Value::Object(client_json::render(&client, Some(&secret))));
+                let mut json = client_json::render(&client, None);
+                json.insert("secretWrittenTo".into(), json!(path));
+                return output::json(&Value::Object(json));
             }
             print(&client);
-            output::line(&format!("secret     {}\n\nThe secret is shown this once.", secret.expose()));
+            output::line(&format!("secret     {told}"));
         }
         Action::List => list(&store, as_json)?,
         Action::Show { id } => {

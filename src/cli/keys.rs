@@ -1,7 +1,9 @@
-//! `m2mint keys [list]|rotate|revoke`
+//! `m2mint keys [list]|plan|rotate|revoke|recover`
 //!
 //! Keys are changed by the server alone. These verbs leave it a request in the file and wait for the outcome; without a
 //! server, the request is met when the next one starts.
+
+mod plan;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,6 +40,13 @@ pub enum Action {
     /// Show every key, its state, and the next transition
     #[command(after_help = "Example: m2mint keys list --json")]
     List,
+    /// Show the timeline of the keys, past and future, and when a rotation that is asked for now would happen
+    #[command(after_help = "Example: m2mint keys plan --rotations 4")]
+    Plan {
+        /// How many rotations to look ahead
+        #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
+        rotations: u8,
+    },
     /// Let the standby sign from now on, or as soon as every verifier can know it
     #[command(after_help = "Example: m2mint keys rotate")]
     Rotate {
@@ -85,6 +94,9 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             }
             let view = View::read(&store, config.rotation)?;
             if as_json { output::json(&view.to_json()) } else { view.print() }
+        }
+        Action::Plan { rotations } => {
+            plan::show(&View::read(&store, config.rotation)?, usize::from(*rotations), as_json)
         }
         Action::Rotate { alg } => rotate(&store, served, config.rotation, *alg, as_json),
         Action::Revoke { kid, yes } => revoke(&store, served, config.rotation, kid, *yes, as_json),

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod backup;
 pub mod clients;
 pub mod config;
+pub mod destination;
 pub mod keys;
 pub mod manual;
 pub mod master_key;

@@ -1,10 +1,11 @@
-//! `m2mint secrets add|list|remove`
+//! `m2mint secrets add|rotate|list|remove`
 
 use clap::Subcommand;
 use m2mint_keys::time::UnixTime;
 use serde_json::{Map, Value, json};
 
 use crate::administration;
+use crate::cli::destination::{Destination, Prepared};
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, clients, config, table};
 use crate::clock::Clock;
@@ -16,7 +17,7 @@ use crate::store::clients::StoredSecret;
 /// What to do with a client's secrets.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Make one more secret and show it, this once
+    /// Make one more secret and show it, this once, or put it where it belongs
     #[command(after_help = "Example: m2mint secrets add task-service --expires-in 90d")]
     Add {
         /// Client id
@@ -25,6 +26,22 @@ pub enum Action {
         /// How long it is accepted, such as 90d [default: for ever]
         #[arg(long, value_name = "DURATION")]
         expires_in: Option<String>,
+        /// Where the secret goes
+        #[command(flatten)]
+        to: Destination,
+    },
+    /// Make one more secret, and let all others expire
+    #[command(after_help = "Example: m2mint secrets rotate task-service --grace 7d --to-file new-secret")]
+    Rotate {
+        /// Client id
+        #[arg(allow_hyphen_values = true)]
+        client: String,
+        /// For how long the others are still accepted
+        #[arg(long, value_name = "DURATION", default_value = "7d")]
+        grace: String,
+        /// Where the secret goes
+        #[command(flatten)]
+        to: Destination,
     },
     /// List the secrets of a client: ids and dates, never the secrets
     #[command(after_help = "Example: m2mint secrets list task-service")]
@@ -47,6 +64,9 @@ pub enum Action {
     },
 }
 
+/// The variable of an environment file, when none is named.
+const DEFAULT_NAME: &str = "CLIENT_SECRET";
+
 /// Runs the verb.
 ///
 /// # Errors
@@ -55,25 +75,30 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
     let store = Store::open(&config.database, None)?;
     let (now, origin) = (Clock::system().wall(), Origin::command_line());
-    let (Action::Add { client, .. } | Action::List { client } | Action::Remove { client, .. }) = action;
+    let (Action::Add { client, .. }
+    | Action::Rotate { client, .. }
+    | Action::List { client }
+    | Action::Remove { client, .. }) = action;
     clients::require(&store, client)?;
     match action {
-        Action::Add { client, expires_in } => {
-            let expires_in = expires_in.as_deref().map(Span::parse).transpose();
-            let expires_in = expires_in.map_err(|error| CliError::Usage(format!("--expires-in: {error}")))?;
+        Action::Add { client, expires_in, to } => {
+            let expires_in = expires_in.as_deref().map(|text| span("--expires-in", text)).transpose()?;
             let secret = ClientSecret::generate().map_err(|error| CliError::Failed(error.to_string()))?;
+            let place = to.prepare(secret.expose(), DEFAULT_NAME)?;
             let expires_at = expires_in.map(|span| now.plus(span.0));
             let stored = administration::add_secret(&store, client, &secret, now, expires_at, &origin)?;
-            if as_json {
-                let mut json = to_json(&stored);
-                json.insert("clientSecret".into(), secret.expose().into());
-                return output::json(&Value::Object(json));
+            show(&stored, &secret, place, None, as_json)?;
+        }
+        Action::Rotate { client, grace, to } => {
+            let until = now.plus(span("--grace", grace)?.0);
+            let secret = ClientSecret::generate().map_err(|error| CliError::Failed(error.to_string()))?;
+            let place = to.prepare(secret.expose(), DEFAULT_NAME)?;
+            let (stored, retiring) =
+                administration::rotate_secrets(&store, client, &secret, now, until, &origin)?;
+            show(&stored, &secret, place, Some(&retiring), as_json)?;
+            if !as_json {
+                output::line(&next_step(client, &retiring));
             }
-            output::line(&format!(
-                "id      {}\nsecret  {}\n\nThe secret is shown this once.",
-                stored.id,
-                secret.expose()
-            ));
         }
         Action::List { client } => {
             let secrets = administration::secrets(&store, client)?;
@@ -106,6 +131,57 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         }
     }
     Ok(())
+}
+
+fn span(flag: &str, text: &str) -> Result<Span> {
+    Span::parse(text).map_err(|error| CliError::Usage(format!("{flag}: {error}")))
+}
+
+/// Shows a new secret, or where it is.
+fn show(
+    stored: &StoredSecret,
+    secret: &ClientSecret,
+    place: Option<Prepared>,
+    retiring: Option<&[StoredSecret]>,
+    as_json: bool,
+) -> Result {
+    let path = place.as_ref().map(|place| place.path().to_owned());
+    let told = place.map(Prepared::keep).transpose()?;
+    if as_json {
+        let mut json = to_json(stored);
+        match path {
+            Some(path) => json.insert("secretWrittenTo".into(), json!(path)),
+            None => json.insert("clientSecret".into(), secret.expose().into()),
+        };
+        if let Some(retiring) = retiring {
+            let retiring = retiring.iter().map(to_json).map(Value::Object).collect();
+            json.insert("retiring".into(), retiring);
+        }
+        return output::json(&Value::Object(json));
+    }
+    match told {
+        Some(told) => output::line(&format!("id         {}\nsecret     {told}", stored.id)),
+        None => output::line(&format!(
+            "id         {}\nsecret     {}\n\nThe secret is shown this once.",
+            stored.id,
+            secret.expose()
+        )),
+    }
+    Ok(())
+}
+
+/// What to do after a rotation, in words.
+fn next_step(client: &str, retiring: &[StoredSecret]) -> String {
+    let Some(last) = retiring.iter().filter_map(|secret| secret.expires_at).max() else {
+        return format!("{client} had no other secret that is accepted: it needs this one now");
+    };
+    let ids: Vec<_> = retiring.iter().map(|secret| secret.id.to_string()).collect();
+    format!(
+        "accepted until {}, at most: {}. Give the new secret to every instance of {client} before; \
+         `m2mint secrets list {client}` says when each was last used, and `m2mint secrets remove` ends one sooner",
+        date(last),
+        ids.join(", ")
+    )
 }
 
 fn to_json(secret: &StoredSecret) -> Map<String, Value> {

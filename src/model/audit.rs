@@ -63,6 +63,8 @@ pub enum Action {
     ClientRemove,
     /// A client got one more secret.
     SecretAdd,
+    /// A client got a new secret, and the others expire.
+    SecretRotate,
     /// A secret was removed.
     SecretRemove,
     /// One token was revoked.
@@ -120,6 +122,7 @@ impl Action {
             Self::ClientUpdate => "client.update",
             Self::ClientRemove => "client.remove",
             Self::SecretAdd => "secret.add",
+            Self::SecretRotate => "secret.rotate",
             Self::SecretRemove => "secret.remove",
             Self::TokenRevoke => "token.revoke",
             Self::TokensRevoke => "tokens.revoke",

@@ -251,6 +251,17 @@ pub fn secrets(db: &Connection, client_id: &str) -> Result<Vec<StoredSecret>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Sets when one secret of a client stops being accepted.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn expire_secret(db: &Connection, client_id: &str, id: i64, at: UnixTime) -> Result<()> {
+    let mut statement =
+        db.prepare_cached("UPDATE client_secrets SET expires_at = ?3 WHERE client_id = ?1 AND id = ?2")?;
+    statement.execute(params![client_id, id, at.millis()])?;
+    Ok(())
+}
+
 /// Removes one secret of a client, and answers whether it was there.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use m2mint::administration::admin_keys::{self, MAX_ADMIN_KEYS, NewAdminKey};
 use m2mint::model::audit::Origin;
-use m2mint::model::{AdminKeyName, Roles};
+use m2mint::model::{AdminKey, AdminKeyName, Roles};
 use m2mint::store::Store;
 use serde_json::{Value, json};
 
@@ -24,7 +24,8 @@ fn add(server: &Server, name: &str, roles: &str, expires_in: Option<u64>) -> Str
         roles: Roles::parse(roles).unwrap(),
         expires_at: expires_in.map(|seconds| START.plus(Duration::from_secs(seconds))),
     };
-    let (_, key) = admin_keys::add(&store, new, START, &Origin::of("test")).unwrap();
+    let key = AdminKey::generate().unwrap();
+    admin_keys::add(&store, new, &key, START, &Origin::of("test")).unwrap();
     server.settle();
     key.expose().to_owned()
 }
@@ -175,7 +176,8 @@ fn there_are_limits_to_names_and_numbers() {
     let add = |name: &str, expires_at| {
         let (name, roles) = (AdminKeyName::parse(name).unwrap(), Roles::parse("read").unwrap());
         let new = NewAdminKey { name, roles, expires_at };
-        let added = admin_keys::add(&store, new, START, &Origin::of("test"));
+        let key = AdminKey::generate().unwrap();
+        let added = admin_keys::add(&store, new, &key, START, &Origin::of("test"));
         added.map(|_| ()).map_err(|error| error.to_string())
     };
     for wrong in ["", "two words", "line\nbreak", "\u{fc}", &"x".repeat(65)] {

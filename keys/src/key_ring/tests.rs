@@ -1,34 +1,34 @@
 use super::*;
 
-const A: i64 = 25 * 3_600_000;
-const L: Duration = Duration::from_secs(3600);
-const KEEP: i64 = 3_660_000;
+pub(super) const A: i64 = 25 * 3_600_000;
+pub(super) const L: Duration = Duration::from_secs(3600);
+pub(super) const KEEP: i64 = 3_660_000;
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy { every: None, propagation: Duration::from_secs(25 * 3600), clock_skew: Duration::from_secs(60) }
 }
 
-fn at(millis: i64) -> Moment {
+pub(super) fn at(millis: i64) -> Moment {
     Moment {
         wall: UnixTime::from_millis(1_800_000_000_000 + millis),
         attested: Attested::from_millis(millis),
     }
 }
 
-fn key(number: u8) -> NewKey {
+pub(super) fn key(number: u8) -> NewKey {
     let public = PublicKey::from_bytes(Algorithm::EdDsa, &[number; 32]).unwrap();
     NewKey { kid: public.thumbprint(), public }
 }
 
 /// A ring that is served since time 0.
-fn ring() -> KeyRing {
+pub(super) fn ring() -> KeyRing {
     let mut ring = KeyRing::found(key(1), key(2), at(0), L);
     ring.apply(&Transition::ConfirmServed, at(0), None, L);
     ring
 }
 
 /// A ring in which key 2 signs, key 3 stands by and key 1 is retired, since time 0.
-fn rotated() -> KeyRing {
+pub(super) fn rotated() -> KeyRing {
     let mut ring = ring();
     ring.apply(&Transition::Promote, at(0), Some(key(3)), L);
     ring.apply(&Transition::ConfirmServed, at(0), None, L);
