@@ -29,6 +29,36 @@ fn the_version_names_program_backend_and_schema() {
 }
 
 #[test]
+fn a_database_that_cannot_be_written_is_not_ready_and_tokens_are_issued_all_the_same() {
+    let server = Server::start();
+    let client = server.task_service();
+    let other = rusqlite::Connection::open(server.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(server.admin("POST", "/recipe/oauth/clients", &json!({"clientName": "x"})).status, 503);
+    let ready = get(&server.endpoint("/health/ready"));
+    assert_eq!(ready.status, 503);
+    assert_eq!(
+        ready.json()["parts"]["database"],
+        "cannot be written; tokens are issued all the same"
+    );
+    assert_eq!(get(&server.endpoint("/health/live")).status, 200);
+    server.token(&client);
+    other.execute_batch("ROLLBACK").unwrap();
+    // The next look finds it.
+    server.settle();
+    assert_eq!(get(&server.endpoint("/health/ready")).status, 200);
+}
+
+#[test]
+fn a_change_that_is_refused_for_a_reason_of_its_own_says_nothing_about_the_database() {
+    let server = Server::start();
+    let twice = json!({"clientId": "twice", "audience": ["event"]});
+    server.client(&twice);
+    assert_ne!(server.admin("POST", "/recipe/oauth/clients", &twice).json()["status"], "OK");
+    assert_eq!(get(&server.endpoint("/health/ready")).status, 200);
+}
+
+#[test]
 fn a_clock_that_says_a_time_before_the_signing_key_is_not_ready() {
     let server = Server::start();
     server.clock.jump(-3_600_000);
