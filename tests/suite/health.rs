@@ -37,10 +37,7 @@ fn a_database_that_cannot_be_written_is_not_ready_and_tokens_are_issued_all_the_
     assert_eq!(server.admin("POST", "/recipe/oauth/clients", &json!({"clientName": "x"})).status, 503);
     let ready = get(&server.endpoint("/health/ready"));
     assert_eq!(ready.status, 503);
-    assert_eq!(
-        ready.json()["parts"]["database"],
-        "cannot be written; tokens are issued all the same"
-    );
+    assert_eq!(ready.json()["parts"]["database"], "cannot be written; tokens are issued all the same");
     assert_eq!(get(&server.endpoint("/health/live")).status, 200);
     server.token(&client);
     other.execute_batch("ROLLBACK").unwrap();
