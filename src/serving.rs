@@ -208,7 +208,20 @@ struct Bounds {
     /// How often the connection had been answered then.
     answers: u64,
     largest_head: usize,
+    leaving: Option<Leaving>,
 }
+
+/// An end that waits for the other side: where something comes in after it, the system tells that by a reset, which takes
+/// the answer away from a client that is still sending.
+struct Leaving {
+    until: Pin<Box<Sleep>>,
+    /// How many bytes more are passed over.
+    left: usize,
+    is_shut: bool,
+}
+
+/// How many bytes of a client that is still sending are passed over.
+const MOST_PASSED_OVER: usize = 1024 * 1024;
 
 /// For a head that is too large (RFC 6585 §5).
 const TOO_LARGE: &[u8] =
@@ -234,6 +247,7 @@ impl Bounds {
             holding: seat.holding(),
             answers: 0,
             largest_head: serving.largest_head,
+            leaving: None,
         }
     }
 
@@ -307,6 +321,31 @@ macro_rules! of_stream {
 }
 
 impl Connection {
+    /// Ends what is sent, and passes over what still comes, until the other side has ended too.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(bounds) = &mut self.bounds else { return Poll::Ready(Ok(())) };
+        let leaving = bounds.leaving.get_or_insert_with(|| Leaving {
+            until: Box::pin(sleep(GOODBYE)),
+            left: MOST_PASSED_OVER,
+            is_shut: false,
+        });
+        if !leaving.is_shut {
+            leaving.is_shut = of_stream!(self, stream => stream.poll_shutdown(cx)).is_ready();
+        }
+        let mut passed_over = [0; TURN];
+        while leaving.left > 0 {
+            let mut part = ReadBuf::new(&mut passed_over);
+            match of_stream!(self, stream => stream.poll_read(cx, &mut part)) {
+                Poll::Ready(Ok(())) if !part.filled().is_empty() => {
+                    leaving.left = leaving.left.saturating_sub(part.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return leaving.until.as_mut().poll(cx).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn note_sent<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &mut self.bounds {
             Some(bounds) => bounds.note_sent(cx, sent),
@@ -322,6 +361,9 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.bounds.as_ref().is_some_and(|bounds| bounds.leaving.is_some()) {
+            return this.poll_leave(cx);
+        }
         let Some(bounds) = &mut this.bounds else {
             return of_stream!(this, stream => stream.poll_read(cx, buffer));
         };
@@ -337,7 +379,8 @@ impl AsyncRead for Connection {
                 // Nothing else is being sent: it is told if that works at once.
                 let _ = of_stream!(this, stream => stream.poll_write(cx, TOO_LARGE));
                 let _ = of_stream!(this, stream => stream.poll_flush(cx));
-                Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+                buffer.clear();
+                this.poll_leave(cx)
             }
             Room::None => Poll::Ready(Err(io::ErrorKind::OutOfMemory.into())),
         }
@@ -377,6 +420,9 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.bounds.is_some() {
+            return this.poll_leave(cx);
+        }
         of_stream!(this, stream => stream.poll_shutdown(cx))
     }
 }

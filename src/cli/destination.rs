@@ -61,6 +61,7 @@ impl Destination {
         if let Some(path) = &self.systemd_cred {
             return self.encrypt(path, secret).map(Some);
         }
+        super::output::holds_secret();
         Ok(None)
     }
 
