@@ -16,6 +16,7 @@ pub mod serve;
 pub mod table;
 pub mod terminal;
 pub mod verifier;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -120,6 +121,10 @@ enum Verb {
     /// Tried settings for services that check tokens, and bad tokens to try on them
     #[command(after_help = "Example: m2mint verifier jose --audience event --scope event.create")]
     Verifier(verifier::Verifier),
+    /// Explain a token: every claim, the signature, and what a service would answer
+    #[command(after_help = "Exit codes: 0 the token is good, 3 it is refused\n\
+                            Example: m2mint verify - --audience event --scope event.create")]
+    Verify(verify::Verify),
     /// Copy the database to a file, also while a server works on it
     #[command(after_help = "Example: m2mint backup backup.db")]
     Backup {
@@ -221,6 +226,7 @@ pub fn main() -> ExitCode {
         }
         Verb::MasterKey { action } => master_key::run(settings, &action),
         Verb::Verifier(verifier) => verifier::run(settings, &verifier),
+        Verb::Verify(verify) => verify::run(settings, &verify),
         Verb::Backup { to, json } => backup::run(settings, &to, json),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { folder } => manual::man(folder.as_deref()),

@@ -116,7 +116,8 @@ fn blocks(header: &[String], rows: &[Vec<String>]) -> Vec<Line> {
 }
 
 /// Text that cannot command the terminal, or turn around what stands beside it: names come from other people.
-fn visible(cell: &str) -> String {
+#[must_use]
+pub fn visible(cell: &str) -> String {
     let acts = |character: char| {
         character.is_control()
             || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

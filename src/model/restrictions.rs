@@ -41,6 +41,12 @@ pub enum InvalidRestrictions {
 }
 
 impl Restrictions {
+    /// Whether `now` is within its time.
+    #[must_use]
+    pub fn is_time(&self, now: UnixTime) -> bool {
+        self.not_before.is_none_or(|begin| now >= begin) && self.not_after.is_none_or(|end| now < end)
+    }
+
     /// Whether anything is restricted.
     #[must_use]
     pub fn any(&self) -> bool {

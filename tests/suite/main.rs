@@ -43,5 +43,6 @@ mod terminal;
 mod tls;
 mod token_dialects;
 mod token_errors;
+mod token_explained;
 mod verifier_pack;
 mod verifier_recipes;
