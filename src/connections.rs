@@ -14,6 +14,10 @@ use tokio::sync::Notify;
 
 /// A request of so many bytes may always come: those for tokens are smaller.
 const SMALL: usize = 4 * 1024;
+/// So many requests may always share a connection.
+const FEW: usize = 4;
+/// And so many of all connections together; each takes some 6 KiB until its answer is taken.
+const MOST_SHARING: usize = 1024;
 /// How long a connection that was answered is left alone: the answer may still be on its way.
 const GRACE: Duration = Duration::from_millis(20);
 /// One part in so many makes room at a time, so that looking for the idlest is not the price of every connection.
@@ -34,6 +38,8 @@ pub struct Connections {
     seats: Mutex<Seats>,
     /// Bytes of requests that are not whole yet.
     unfinished: AtomicUsize,
+    /// Requests that share a connection with others, their answers not taken yet.
+    sharing: AtomicUsize,
     most_unfinished: usize,
     welcomed: AtomicU64,
     made_room: AtomicU64,
@@ -122,6 +128,7 @@ impl Connections {
             began: Instant::now(),
             seats: Mutex::default(),
             unfinished: AtomicUsize::new(0),
+            sharing: AtomicUsize::new(0),
             most_unfinished,
             welcomed: AtomicU64::new(0),
             made_room: AtomicU64::new(0),
@@ -279,10 +286,30 @@ impl Seat {
         self.place.under_way.load(Ordering::Acquire) > 0
     }
 
+    /// Room for one more request on a connection that has `others` under way. When there are many of all connections
+    /// together, only connections with few get more.
+    #[must_use]
+    pub fn share(&self, others: usize) -> Option<Sharing> {
+        if others >= FEW && self.connections.sharing.load(Ordering::Relaxed) >= MOST_SHARING {
+            return None;
+        }
+        self.connections.sharing.fetch_add(1, Ordering::Relaxed);
+        Some(Sharing(Arc::clone(&self.connections)))
+    }
+
     /// What a request that is not whole yet takes; nothing so far.
     #[must_use]
     pub fn holding(&self) -> Holding {
         Holding { connections: Arc::clone(&self.connections), bytes: 0 }
+    }
+}
+
+/// A request that shares its connection with others.
+pub struct Sharing(Arc<Connections>);
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        self.0.sharing.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

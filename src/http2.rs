@@ -136,11 +136,16 @@ where
                 Some(accepted) => {
                     let (request, mut respond) = accepted?;
                     // Whoever takes back what it asked for has room for more, while the work on that is still going on.
-                    if streams.len() >= MOST_UNDER_WAY {
+                    let room = seat.share(streams.len()).filter(|_| streams.len() < MOST_UNDER_WAY);
+                    let Some(sharing) = room else {
                         respond.send_reset(Reason::REFUSED_STREAM);
                         continue;
-                    }
-                    streams.spawn_local(answer(request, respond, peer, Arc::clone(&seat), Rc::clone(&app), bounds.idle));
+                    };
+                    let answered = answer(request, respond, peer, Arc::clone(&seat), Rc::clone(&app), bounds.idle);
+                    streams.spawn_local(async move {
+                        answered.await;
+                        drop(sharing);
+                    });
                     false
                 }
                 None => return Ok(()),

@@ -24,12 +24,16 @@ struct Http2 {
 }
 
 async fn connect(server: &TlsServer) -> Http2 {
+    connect_by(server, &client::Builder::new()).await
+}
+
+async fn connect_by(server: &TlsServer, builder: &client::Builder) -> Http2 {
     let mut config = client_config(&server.authority);
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(server.address()).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    let (requests, mut connection) = client::handshake(stream).await.unwrap();
+    let (requests, mut connection) = builder.handshake(stream).await.unwrap();
     // The server's settings are there when a ping comes back.
     let mut pings = connection.ping_pong().unwrap();
     tokio::select! {
@@ -223,6 +227,38 @@ fn idle_connections_make_room_and_cost_little() {
             assert_eq!(connection.get("/hello").await.unwrap(), 200);
         }
         assert!(held.iter().filter(|one| one.ended.is_finished()).count() > 0);
+    });
+}
+
+#[test]
+fn whoever_takes_no_answers_leaves_room_for_those_who_do() {
+    let server = TlsServer::with(&[]);
+    run(async {
+        let mut closed = client::Builder::new();
+        closed.initial_window_size(0);
+        let (mut held, mut refused) = (Vec::new(), 0);
+        for _ in 0..20 {
+            let mut connection = connect_by(&server, &closed).await;
+            let mut asked = Vec::new();
+            for _ in 0..64 {
+                let ready = poll_fn(|cx| connection.requests.poll_ready(cx)).await;
+                let wanted = request(Method::GET, "/auth/jwt/jwks.json");
+                asked.extend(ready.and_then(|()| connection.requests.send_request(wanted, true)).ok());
+            }
+            for (response, _) in asked {
+                // Its body stays where it is.
+                match response.await {
+                    Ok(response) => held.push(response),
+                    Err(error) => {
+                        assert_eq!(error.reason(), Some(h2::Reason::REFUSED_STREAM), "{error}");
+                        refused += 1;
+                    }
+                }
+            }
+            let mut honest = connect(&server).await;
+            assert_eq!(honest.get("/auth/jwt/jwks.json").await.unwrap(), 200);
+        }
+        assert!(refused > 0 && held.len() >= 1024, "{refused} refused, {} held", held.len());
     });
 }
 
