@@ -31,7 +31,7 @@ for (const method of Object.keys(METHODS)) {
             const tokens = await client.clientCredentialsGrant(config, { scope: "event.view event.create", audience: "event" });
             assert.equal(tokens.token_type, "bearer");
             assert.equal(tokens.scope, "event.view event.create");
-            assert.equal(tokens.expiresIn(), 3600);
+            assert.equal(tokens.expires_in, 3600);
         }
     });
 
