@@ -27,11 +27,19 @@ def too_many_requests(binaries, sizes, machine, directory, clients):
     requests = Traffic.write(directory / 'overload', map(traffic.token_form, clients.some(sizes.few)), TOKEN)
     always = Traffic.write(directory / 'always', [traffic.jwks(), traffic.request('GET', '/hello')], '')
     with clients.serve(binaries.m2mint, machine.server_core) as server:
-        peak = statistics.median(closed_loop(binaries, machine, Side(server, requests, sizes.requests, sizes.warm_up), slices=5)[0]['rate'])
+        before = peaks(binaries, sizes, machine, server, requests)
         for patient, who in [(True, 'wait as they are told'), (False, 'ask again at once')]:
-            found = overload(binaries, machine, server, requests, TIMES * peak, sizes.overload_seconds, CLIENTS, patient,
+            found = overload(binaries, machine, server, requests, TIMES * statistics.median(before), sizes.overload_seconds, CLIENTS, patient,
                              {'rate': BESIDE, 'traffic': always.plan()})
-            tell(found, peak, server.memory_mib(), f'for {sizes.overload_seconds:g} s, from {CLIENTS} clients that {who}')
+            # Before and after: the machine is faster at one time than at another.
+            after = peaks(binaries, sizes, machine, server, requests)
+            tell(found, statistics.median(before + after), server.memory_mib(), f'for {sizes.overload_seconds:g} s, from {CLIENTS} clients that {who}')
+            before = after
+
+
+def peaks(binaries, sizes, machine, server, requests):
+    """What can be answered a second, several times."""
+    return closed_loop(binaries, machine, Side(server, requests, sizes.requests, sizes.warm_up), slices=5)[0]['rate']
 
 
 def tell(found, peak, memory, how):
