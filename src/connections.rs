@@ -271,9 +271,7 @@ impl Seat {
         let _idle = Idle::while_busy(&self.place);
         tokio::time::timeout(left, self.place.ended.notified()).await.is_err()
     }
-}
 
-impl Seat {
     /// How often its connection was answered.
     #[must_use]
     pub fn answers(&self) -> u64 {

@@ -50,8 +50,8 @@ pub struct Batch {
 impl Refusals {
     /// Notes one. `describe` is only asked when there is room.
     pub fn note(&self, door: Door, describe: impl FnOnce() -> Refused) {
-        let [taken, more] = [door as usize; 2];
-        let (Some(taken), Some(more)) = (self.taken.get(taken), self.more.get(more)) else { return };
+        let door = door as usize;
+        let (Some(taken), Some(more)) = (self.taken.get(door), self.more.get(door)) else { return };
         if taken.load(Ordering::Relaxed) < KEPT && taken.fetch_add(1, Ordering::Relaxed) < KEPT {
             let refused = describe();
             self.kept.lock().push(refused);

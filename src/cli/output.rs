@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::model::audit::datable;
-use m2mint_keys::time::UnixTime;
+pub use crate::model::audit::date_to_the_second as date;
 use serde_json::Value;
 
 use crate::administration::AdministrationError;
@@ -161,10 +160,4 @@ pub fn json(value: &Value) -> Result {
 #[must_use]
 pub fn did_you_mean<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> String {
     nearest(wrong, names).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
-}
-
-/// A point in time for people and JSON: RFC 3339, UTC, to the second.
-#[must_use]
-pub fn date(time: UnixTime) -> String {
-    humantime::format_rfc3339_seconds(datable(time)).to_string()
 }

@@ -1,7 +1,6 @@
 //! A client as the SuperTokens core writes it in JSON.
 
-use crate::model::audit::datable;
-use m2mint_keys::time::UnixTime;
+pub use crate::model::audit::date_to_the_second as date;
 use serde_json::{Map, Value, json};
 
 use crate::http::error::{AdminError, Code, OAuthError};
@@ -357,12 +356,6 @@ fn without_repetitions<T: PartialEq>(names: Vec<T>) -> Vec<T> {
 
 fn metadata(reason: &impl ToString) -> AdminError {
     OAuthError::new(Code::InvalidClientMetadata, reason.to_string()).into()
-}
-
-/// A point in time as the core writes it: RFC 3339, to the second.
-#[must_use]
-pub fn date(time: UnixTime) -> String {
-    humantime::format_rfc3339_seconds(datable(time)).to_string()
 }
 
 fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {

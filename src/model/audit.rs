@@ -249,6 +249,12 @@ pub fn date(time: UnixTime) -> String {
     humantime::format_rfc3339_millis(datable(time)).to_string()
 }
 
+/// RFC 3339, UTC, to the second: for people, and as the SuperTokens core writes it.
+#[must_use]
+pub fn date_to_the_second(time: UnixTime) -> String {
+    humantime::format_rfc3339_seconds(datable(time)).to_string()
+}
+
 /// The same moment, or the nearest that has a date of the usual length: whatever a file says, it can be shown.
 #[must_use]
 pub fn datable(time: UnixTime) -> std::time::SystemTime {

@@ -152,12 +152,7 @@ pub fn a_forged_address_gets_no_more_tries(plan: &Plan) -> Vec<Row> {
 pub fn a_million_ids_and_addresses_take_little_memory(plan: &Plan) -> Vec<Row> {
     let ids = plan.either(20_000, 1_000_000);
     let server = Process::start();
-    let resident = || {
-        let pid = server.pid().as_raw_nonzero();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap().to_owned();
-        line.split_whitespace().nth(1).unwrap().parse::<u32>().unwrap() / 1024
-    };
+    let resident = || u32::try_from(server.resident_kib() / 1024).unwrap();
     let mut wire = Wire::to(&server.url);
     for _ in 0..1000 {
         wire.status(&Request::for_token("warm", "up", "192.0.2.1"));

@@ -178,18 +178,12 @@ fn requests_that_never_become_whole_take_so_much_together_and_keep_no_small_one_
     server.wait_until("there is room again", || made(&body));
 }
 
-fn resident_kib(server: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    resident.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[test]
 fn a_thousand_idle_connections_cost_little() {
     let server = Process::with(&[("M2MINT_LIMITS__HEAD_TIME", "1h")]);
     let held: Vec<_> = (0..1000).map(|_| connect(&server)).collect();
     assert_eq!(get(&server.endpoint("/hello")).status, 200);
-    let kib = resident_kib(&server);
+    let kib = server.resident_kib();
     // Sixteen KiB each, beside what a server of a test build takes.
     assert!(kib < 64 * 1024, "{kib} KiB");
     drop(held);
@@ -199,7 +193,7 @@ fn a_thousand_idle_connections_cost_little() {
 fn whoever_asks_and_takes_no_answers_costs_little_and_is_ended() {
     let server = Process::with(&[("M2MINT_LIMITS__IDLE_TIME", "1s")]);
     assert_eq!(get(&server.endpoint("/auth/jwt/jwks.json")).status, 200);
-    let before = resident_kib(&server);
+    let before = server.resident_kib();
     let requests = "GET /auth/jwt/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
     let mut greedy: Vec<_> = (0..20).map(|_| connect(&server)).collect();
     let mut ended = 0;
@@ -215,7 +209,7 @@ fn whoever_asks_and_takes_no_answers_costs_little_and_is_ended() {
             ended += u32::from(!wrote);
             wrote
         });
-        let kib = resident_kib(&server);
+        let kib = server.resident_kib();
         assert!(kib < before + 20 * 1024, "{before} KiB before, {kib} KiB now");
         greedy.is_empty()
     });

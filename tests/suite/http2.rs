@@ -13,7 +13,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use crate::support::process::Process;
 use crate::support::tls::{TlsServer, client_config};
 
 /// A connection, and the task that ends with it.
@@ -127,7 +126,7 @@ fn requests_that_are_taken_back_at_once_keep_nobody_out() {
         }
         assert_eq!(connect(&server).await.get("/hello").await.unwrap(), 200);
     });
-    let kib = resident(&server.process);
+    let kib = server.process.resident_kib();
     assert!(kib < 64 * 1024, "{kib} KiB");
 }
 
@@ -220,7 +219,7 @@ fn idle_connections_make_room_and_cost_little() {
             assert_eq!(connection.get("/hello").await.unwrap(), 200);
             held.push(connection);
         }
-        let kib = resident(&server.process);
+        let kib = server.process.resident_kib();
         assert!(kib < 96 * 1024, "{kib} KiB");
         for _ in 0..20 {
             let mut connection = connect(&server).await;
@@ -260,11 +259,4 @@ fn whoever_takes_no_answers_leaves_room_for_those_who_do() {
         }
         assert!(refused > 0 && held.len() >= 1024, "{refused} refused, {} held", held.len());
     });
-}
-
-/// Memory that a process takes, in KiB.
-fn resident(server: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    resident.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -103,6 +103,15 @@ impl Process {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Memory that it takes, in KiB.
+    #[track_caller]
+    pub fn resident_kib(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Stops it as systemd does, and says how long that took.
     #[track_caller]
     pub fn stop(mut self) -> Duration {
