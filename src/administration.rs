@@ -19,7 +19,8 @@ use crate::model::{
 };
 use crate::store::audiences::StoredAudience;
 use crate::store::clients::StoredSecret;
-use crate::store::{Store, StoreError, audiences, audit, clients, revocations};
+use crate::store::keys::KeyRequest;
+use crate::store::{Store, StoreError, audiences, audit, clients, keys, revocations};
 
 /// The most secrets that a client may have at a time.
 pub const MAX_SECRETS: usize = 20;
@@ -145,13 +146,29 @@ pub fn update_client<E: From<AdministrationError> + From<StoreError>>(
     origin: &Origin,
     change: impl FnOnce(Settings) -> std::result::Result<Settings, E>,
 ) -> std::result::Result<Client, E> {
+    update_seen_client(store, id, secret, now, longest, origin, |client| change(client.settings.clone()))
+}
+
+/// The same for somebody who wants to see the whole client first: nobody else can change it between the two.
+///
+/// # Errors
+/// As [`update_client`].
+pub fn update_seen_client<E: From<AdministrationError> + From<StoreError>>(
+    store: &Store,
+    id: &str,
+    secret: Option<&ClientSecret>,
+    now: UnixTime,
+    longest: Span,
+    origin: &Origin,
+    change: impl FnOnce(&Client) -> std::result::Result<Settings, E>,
+) -> std::result::Result<Client, E> {
     let hash = secret.map(ClientSecret::hash).transpose().map_err(AdministrationError::from)?;
     store.write(|db| {
         let client =
             clients::get(db, id)?.ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?;
         let before = client.settings.clone();
-        let client =
-            Client { settings: change(client.settings)?, updated_at: now.max(client.created_at), ..client };
+        let settings = change(&client)?;
+        let client = Client { settings, updated_at: now.max(client.created_at), ..client };
         check(&client.settings, longest)?;
         clients::update(db, &client)?;
         let entry = Entry::new(now, origin, Action::ClientUpdate).about(id);
@@ -187,6 +204,28 @@ pub fn set_audience(
     })
 }
 
+/// Leaves a request for whoever serves the file: to rotate, or to revoke a key.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be written.
+pub fn ask_for_keys(
+    store: &Store,
+    request: &KeyRequest,
+    now: UnixTime,
+    origin: &Origin,
+) -> std::result::Result<(), StoreError> {
+    let entry = match request {
+        KeyRequest::Rotate(alg) => {
+            Entry::new(now, origin, Action::KeyRotationAsk).with("alg", alg.map(Algorithm::name))
+        }
+        KeyRequest::Revoke(kid) => Entry::new(now, origin, Action::KeyRevocationAsk).about(kid.as_str()),
+    };
+    store.write(|db| {
+        keys::ask(db, request, now)?;
+        audit::append(db, &entry)
+    })
+}
+
 /// Removes a client, and answers whether it was there.
 ///
 /// # Errors
@@ -203,6 +242,25 @@ pub fn remove_client(
             audit::append(db, &Entry::new(now, origin, Action::ClientRemove).about(id))?;
         }
         Ok(existed)
+    })
+}
+
+/// Removes a client that `may` agrees to have removed: nobody else can change it between the two.
+///
+/// # Errors
+/// Whatever `may` says; [`AdministrationError`] when there is no such client, or the file cannot be written.
+pub fn remove_seen_client<E: From<AdministrationError> + From<StoreError>>(
+    store: &Store,
+    id: &str,
+    now: UnixTime,
+    origin: &Origin,
+    may: impl FnOnce(&Client) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    store.write(|db| {
+        let client = clients::get(db, id)?;
+        may(&client.ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))?)?;
+        clients::remove(db, id, now)?;
+        Ok(audit::append(db, &Entry::new(now, origin, Action::ClientRemove).about(id))?)
     })
 }
 

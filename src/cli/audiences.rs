@@ -13,6 +13,7 @@ use crate::model::Audience;
 use crate::model::audit::Origin;
 use crate::rotation::keeper::in_words;
 use crate::rotation::rings::{self, AudienceStatus};
+use crate::rotation::view;
 use crate::store::Store;
 use crate::store::audiences::StoredAudience;
 
@@ -49,7 +50,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let served = keys::is_served(&config.database)?;
     let store = Store::open(&config.database, None)?;
     let read = || -> Result<(Moment, Vec<AudienceStatus>)> {
-        let now = keys::now(&store)?;
+        let now = view::now(&store)?;
         let audiences = store.read(|db| rings::audiences(db, &config.audiences, &config.rotation, now))?;
         Ok((now, audiences))
     };

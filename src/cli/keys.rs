@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use m2mint_keys::jwk::Kid;
-use m2mint_keys::key_ring::{KeyRecord, Outlook, Policy, State};
+use m2mint_keys::key_ring::{KeyRecord, Policy, State};
 use m2mint_keys::signing_key::Algorithm;
-use m2mint_keys::time::{Moment, UnixTime, millis};
+use m2mint_keys::time::UnixTime;
 use serde_json::{Value, json};
 
+use crate::administration;
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
@@ -22,11 +23,11 @@ use crate::config::Config;
 use crate::master_key;
 use crate::model::Span;
 use crate::model::audience::parse_algorithm;
-use crate::model::audit::{self as told, Entry, Origin};
-use crate::rotation::keeper::in_words;
+use crate::model::audit::Origin;
+use crate::rotation::view::{ClockSet, RingView, View, now};
 use crate::rotation::{RotationError, keyring_file};
 use crate::startup::rotation_settings;
-use crate::store::keys::{KeyRequest, Ring};
+use crate::store::keys::KeyRequest;
 use crate::store::{Claim, OpenError, Store, audit, keys};
 use crate::witness::{self, Witness, WitnessError};
 
@@ -92,11 +93,11 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                     output::error(&restored.to_string());
                 }
             }
-            let view = View::read(&store, config.rotation)?;
+            let view = look(&store, config.rotation)?;
             if as_json { output::json(&view.to_json()) } else { view.print() }
         }
         Action::Plan { rotations } => {
-            plan::show(&View::read(&store, config.rotation)?, usize::from(*rotations), as_json)
+            plan::show(&look(&store, config.rotation)?, usize::from(*rotations), as_json)
         }
         Action::Rotate { alg } => rotate(&store, served, config.rotation, *alg, as_json),
         Action::Revoke { kid, yes } => revoke(&store, served, config.rotation, kid, *yes, as_json),
@@ -137,7 +138,7 @@ fn recover(config: &Config, yes: bool, as_json: bool) -> Result {
     witness.at(&place).write(issuer.created, (seq, &hash), &witness::Keys::of(&rings))?;
     // Private halves that must not sign any more are in the log no more either.
     store.checkpoint();
-    let view = View::read(&store, config.rotation)?;
+    let view = look(&store, config.rotation)?;
     if as_json {
         return output::json(&view.to_json());
     }
@@ -175,7 +176,7 @@ pub fn algorithm(text: &str) -> std::result::Result<Algorithm, String> {
 
 fn rotate(store: &Store, served: bool, policy: Policy, alg: Option<Algorithm>, as_json: bool) -> Result {
     let concerned = |ring: &&RingView| alg.is_none_or(|alg| ring.ring.algorithm() == alg);
-    let before = View::read(store, policy)?;
+    let before = look(store, policy)?;
     if let Some(alg) = alg.filter(|_| !before.rings.iter().any(|ring| concerned(&ring))) {
         let reason = format!(
             "there are no {} keys; they are made when an audience wants them: m2mint audiences set NAME --alg {0}",
@@ -186,9 +187,9 @@ fn rotate(store: &Store, served: bool, policy: Policy, alg: Option<Algorithm>, a
     let signed = |ring: &RingView| before.rings.iter().any(|before| before.signing() == ring.signing());
     ask(store, served, &KeyRequest::Rotate(alg))?;
     // The request is durable; a rotation that is due follows at once.
-    let mut after = View::read(store, policy)?;
+    let mut after = look(store, policy)?;
     wait_until(|| {
-        after = View::read(store, policy)?;
+        after = look(store, policy)?;
         Ok(!served || !after.rings.iter().filter(concerned).any(|ring| ring.is_due() && signed(ring)))
     })?;
     if as_json {
@@ -211,7 +212,7 @@ fn rotate(store: &Store, served: bool, policy: Policy, alg: Option<Algorithm>, a
 }
 
 fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_json: bool) -> Result {
-    let view = View::read(store, policy)?;
+    let view = look(store, policy)?;
     let record = Kid::parse(kid).and_then(|kid| view.get(&kid).cloned());
     let record = record
         .ok_or_else(|| CliError::Refused(format!("there is no key {kid}; `m2mint keys` shows them all")))?;
@@ -225,7 +226,7 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
     };
     output::confirm(&format!("Revoke {kid}? {effect}"), yes)?;
     ask(store, served, &KeyRequest::Revoke(record.kid.clone()))?;
-    let view = View::read(store, policy)?;
+    let view = look(store, policy)?;
     if as_json {
         return output::json(&view.to_json());
     }
@@ -242,20 +243,7 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
 }
 
 fn ask(store: &Store, served: bool, request: &KeyRequest) -> Result {
-    let now = Clock::system().wall();
-    let origin = Origin::command_line();
-    let entry = match request {
-        KeyRequest::Rotate(alg) => {
-            Entry::new(now, &origin, told::Action::KeyRotationAsk).with("alg", alg.map(Algorithm::name))
-        }
-        KeyRequest::Revoke(kid) => {
-            Entry::new(now, &origin, told::Action::KeyRevocationAsk).about(kid.as_str())
-        }
-    };
-    store.write(|db| {
-        keys::ask(db, request, now)?;
-        audit::append(db, &entry)
-    })?;
+    administration::ask_for_keys(store, request, Clock::system().wall(), &Origin::command_line())?;
     if served && !wait_until(|| Ok(store.read(keys::requests)?.is_empty()))? {
         return Err(not_met());
     }
@@ -283,143 +271,12 @@ pub fn not_met() -> CliError {
     CliError::Failed("the server has not met the request yet; see `m2mint keys` and its log".into())
 }
 
-/// The moment, by the file's clock.
-///
-/// # Errors
-/// When there are no keys in the file yet.
-pub fn now(store: &Store) -> Result<Moment> {
-    let mut clock = store.read(keys::issuer)?.ok_or(RotationError::NoKeys)?.clock;
-    clock.observe(Clock::system().read());
-    Ok(clock.moment())
-}
-
-/// The rings as people see them.
-struct View {
-    rings: Vec<RingView>,
-    policy: Policy,
-    now: Moment,
-    clock_set: Option<ClockSet>,
-}
-
-/// That the clock was set, as the audit log tells.
-struct ClockSet {
-    at: String,
-    ahead_by: Option<String>,
-    back_by: Option<String>,
-}
-
-impl ClockSet {
-    fn read(store: &Store) -> Result<Option<Self>> {
-        let entry = store.read(audit::newest_clock_jump)?;
-        let entry = entry.and_then(|entry| serde_json::from_str::<Value>(&entry.line).ok());
-        Ok(entry.map(|entry| {
-            let text = |pointer| entry.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-            Self {
-                at: text("/at").unwrap_or_default(),
-                ahead_by: text("/changed/ahead_by"),
-                back_by: text("/changed/back_by"),
-            }
-        }))
-    }
-}
-
-/// One ring, and what comes next in it.
-struct RingView {
-    ring: Ring,
-    outlook: Outlook,
-}
-
-impl RingView {
-    fn signing(&self) -> Option<&Kid> {
-        self.ring.keys.active().map(|key| &key.kid)
-    }
-
-    fn is_due(&self) -> bool {
-        self.outlook.hold.is_none() && self.outlook.promotion_in == Some(0)
-    }
-
-    fn ordered(&self) -> impl Iterator<Item = &KeyRecord> {
-        let keys = &self.ring.keys;
-        let revoked = keys.records().iter().filter(|key| key.state() == State::Revoked);
-        keys.published().chain(revoked)
-    }
+/// The rings of the file, by its clock.
+fn look(store: &Store, policy: Policy) -> Result<View> {
+    Ok(View::read(store, policy, now(store)?)?)
 }
 
 impl View {
-    fn read(store: &Store, policy: Policy) -> Result<Self> {
-        let now = now(store)?;
-        let rings = store.read(keys::rings)?;
-        let view = |ring: Ring| RingView {
-            outlook: ring.keys.outlook(&policy, now, ring.rotation_asked.is_some()),
-            ring,
-        };
-        let clock_set = ClockSet::read(store)?;
-        Ok(Self { rings: rings.into_iter().map(view).collect(), policy, now, clock_set })
-    }
-
-    /// Which ring is meant, where there are several.
-    fn label(&self, ring: &RingView, end: &str) -> String {
-        if self.rings.len() > 1 { format!("{}{end}", ring.ring.algorithm().name()) } else { String::new() }
-    }
-
-    fn get(&self, kid: &Kid) -> Option<&KeyRecord> {
-        self.rings.iter().find_map(|ring| ring.ring.keys.get(kid))
-    }
-
-    fn in_millis(&self, wait: i64) -> UnixTime {
-        UnixTime::from_millis(self.now.wall.millis().saturating_add(wait))
-    }
-
-    /// When the state began.
-    fn since(key: &KeyRecord) -> UnixTime {
-        let began = match key.state() {
-            State::Standby => key.published,
-            State::Active => key.promoted,
-            State::Retired => key.retired,
-            State::Revoked => key.revoked,
-        };
-        began.map_or(key.created, |moment| moment.wall)
-    }
-
-    /// Until when the key signs, as far as can be told.
-    fn signs_until(&self, ring: &RingView, key: &KeyRecord) -> Option<UnixTime> {
-        match key.state() {
-            State::Active => ring.outlook.promotion_in.map(|wait| self.in_millis(wait)),
-            State::Retired | State::Revoked => {
-                key.retired.or(key.revoked).filter(|_| key.promoted.is_some()).map(|m| m.wall)
-            }
-            State::Standby => None,
-        }
-    }
-
-    /// Until when the key is published, as far as can be told.
-    fn published_until(&self, ring: &RingView, key: &KeyRecord) -> Option<UnixTime> {
-        let kept = millis(key.longest_lifetime).saturating_add(millis(self.policy.clock_skew));
-        match key.state() {
-            State::Standby => None,
-            State::Active => ring.outlook.promotion_in.map(|wait| self.in_millis(wait.saturating_add(kept))),
-            State::Retired => {
-                ring.ring.keys.deletion_in(&key.kid, &self.policy, self.now).map(|wait| self.in_millis(wait))
-            }
-            State::Revoked => key.revoked.map(|moment| moment.wall),
-        }
-    }
-
-    fn next(&self, ring: &RingView) -> String {
-        match (ring.outlook.promotion_in, ring.outlook.hold) {
-            (None, _) => "the next rotation comes on a signal or by `m2mint keys rotate`".into(),
-            (Some(_), None) => "the next rotation is due now".into(),
-            (Some(wait), Some(hold)) => {
-                format!(
-                    "the next rotation comes in {} ({}): {}",
-                    in_words(Some(wait)),
-                    date(self.in_millis(wait)),
-                    hold.reason()
-                )
-            }
-        }
-    }
-
     fn print(&self) -> Result {
         let when = |time: Option<UnixTime>| time.map_or_else(|| "-".to_owned(), date);
         let row = |ring: &RingView, key: &KeyRecord| {

@@ -6,6 +6,7 @@
 //! | [`gate`] | whether the clock may be trusted to sign by |
 //! | [`rings`] | the rings, one an algorithm, and which of them signs for which audience |
 //! | [`standing`] | where the keys stand, for whoever watches |
+//! | [`view`], [`timeline`] | the keys as administrators see them; their past and their future |
 //! | [`keyring_file`] | the keys in the file: founding, loading, changing |
 //! | [`keeper`] | the one thread that changes keys |
 
@@ -15,6 +16,8 @@ pub mod keyring_file;
 pub mod published;
 pub mod rings;
 pub mod standing;
+pub mod timeline;
+pub mod view;
 
 use std::time::Duration;
 
