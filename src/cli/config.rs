@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, table};
-use crate::config::{self, Loaded, Origin, Problems};
+use crate::config::{self, Listen, Loaded, Origin, Problems};
 use crate::tls::Contents;
 
 /// What to do with the configuration.
@@ -91,4 +91,21 @@ fn check(settings: &Settings) -> std::result::Result<Loaded, Problems> {
 /// Every problem of it.
 pub fn load(settings: &Settings) -> Result<config::Config> {
     Ok(config::load(&settings.sources()).map_err(CliError::from)?.config)
+}
+
+/// The URL under which clients and verifiers know the server.
+///
+/// # Errors
+/// [`CliError::Usage`] when only the server knows, because it listens where the system lets it.
+pub fn issuer(config: &config::Config) -> Result<String> {
+    match (&config.issuer, &config.listen) {
+        (Some(issuer), _) => Ok(issuer.clone()),
+        (None, Listen::Tcp(address)) if address.port() != 0 => {
+            let scheme = if config.tls.is_some() { "https" } else { "http" };
+            Ok(format!("{scheme}://{address}{}", config.base_path))
+        }
+        (None, _) => {
+            Err(CliError::Usage("the configuration does not say the issuer: add --issuer URL".into()))
+        }
+    }
 }

@@ -15,8 +15,10 @@ pub mod secrets;
 pub mod serve;
 pub mod table;
 pub mod terminal;
+pub mod token;
 pub mod verifier;
 pub mod verify;
+pub mod web;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -118,6 +120,10 @@ enum Verb {
         #[command(subcommand)]
         action: master_key::Action,
     },
+    /// Buy a token as a client does, and print it
+    #[command(after_help = "Exit codes: 0 here it is, 3 the issuer refuses it\n\
+                            Example: m2mint token task-service --audience event --scope event.create | m2mint verify -")]
+    Token(token::Token),
     /// Tried settings for services that check tokens, and bad tokens to try on them
     #[command(after_help = "Example: m2mint verifier jose --audience event --scope event.create")]
     Verifier(verifier::Verifier),
@@ -225,6 +231,7 @@ pub fn main() -> ExitCode {
             audit::run(settings, &action.unwrap_or(audit::Action::List(filter)), json)
         }
         Verb::MasterKey { action } => master_key::run(settings, &action),
+        Verb::Token(token) => token::run(settings, &token),
         Verb::Verifier(verifier) => verifier::run(settings, &verifier),
         Verb::Verify(verify) => verify::run(settings, &verify),
         Verb::Backup { to, json } => backup::run(settings, &to, json),

@@ -12,7 +12,7 @@ use crate::config::{Problem, Problems};
 /// Files that are looked for when none is named.
 const PLACES: [&str; 2] = ["m2mint.toml", "/etc/m2mint/m2mint.toml"];
 /// Variables of ours that are no configuration keys.
-const OTHER_VARIABLES: [&str; 2] = ["M2MINT_CONFIG", "M2MINT_BIN"];
+const OTHER_VARIABLES: [&str; 3] = ["M2MINT_CONFIG", "M2MINT_BIN", "M2MINT_CLIENT_SECRET"];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

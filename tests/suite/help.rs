@@ -148,6 +148,7 @@ fn exit_codes_tell_usage_from_refusal_from_failure() {
         (2, &["secrets", "add", &client.id, "--expires-in", "soon"]),
         (2, &["audit", "--since", "lately"]),
         (2, &["keys", "rotate", "--alg", "HS256"]),
+        (2, &["token", &client.id]),
         (2, &["completions", "basic"]),
         (3, &["clients", "create", "--scope", "no\"scope"]),
         (3, &["keys", "revoke", "no-such-key"]),

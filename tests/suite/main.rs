@@ -41,6 +41,7 @@ mod start;
 mod systemd;
 mod terminal;
 mod tls;
+mod token_bought;
 mod token_dialects;
 mod token_errors;
 mod token_explained;

@@ -6,6 +6,7 @@ import sys
 
 KNOWN = {
     "getrandom": "ring 0.17 stays at 0.2",
+    "http": "actix-web and h2 stay at 0.2",
     "lock_api": "parking_lot",
     "parking_lot": "tokio stays at 0.12",
     "parking_lot_core": "parking_lot",

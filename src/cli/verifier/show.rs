@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::recipes::{self, ALL, Cache, UnknownKid, Values};
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config, keys, table};
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::rotation::keeper::in_words;
 use crate::rotation::published::MAX_AGE;
 
@@ -152,7 +152,7 @@ fn values(recipe: &recipes::Recipe, asked: &Recipe, config: &Config) -> Result<V
     let propagation = config.rotation.propagation;
     let longest_cache = u32::try_from(propagation.as_secs()).unwrap_or(u32::MAX);
     let values = Values {
-        issuer: issuer(config)?,
+        issuer: plain("issuer", &config::issuer(config)?)?,
         audience: plain("audience", &asked.audience)?,
         scope: plain("scope", &asked.scope)?,
         algorithm,
@@ -174,21 +174,6 @@ fn values(recipe: &recipes::Recipe, asked: &Recipe, config: &Config) -> Result<V
         )));
     }
     Ok(values)
-}
-
-fn issuer(config: &Config) -> Result<String> {
-    let issuer = match (&config.issuer, &config.listen) {
-        (Some(issuer), _) => issuer.clone(),
-        (None, Listen::Tcp(address)) if address.port() != 0 => {
-            format!("http://{address}{}", config.base_path)
-        }
-        (None, _) => {
-            return Err(CliError::Usage(
-                "the configuration does not say the issuer: add --issuer URL".into(),
-            ));
-        }
-    };
-    plain("issuer", &issuer)
 }
 
 /// What is written into code of any language has to be a text there too.
