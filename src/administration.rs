@@ -1,6 +1,7 @@
 //! What administrators do to clients: checked, then stored in one transaction, with its entry of the audit log. HTTP and command line both come here.
 
 pub mod admin_keys;
+pub mod services;
 
 use m2mint_keys::crypto::CryptoError;
 use m2mint_keys::signing_key::Algorithm;
@@ -13,6 +14,7 @@ use crate::model::audit::{Action, Entry, Origin, date};
 use crate::model::grants::InvalidGrants;
 use crate::model::restrictions::{self, InvalidRestrictions, Restrictions};
 use crate::model::secret::InvalidSecret;
+use crate::model::service::{InvalidService, MAX_SERVICES, Misfit};
 use crate::model::{
     AdminKeyName, Audience, Client, ClientId, ClientSecret, InvalidName, Network, ScopePattern, Settings,
     Span,
@@ -66,6 +68,21 @@ pub enum AdministrationError {
     /// A secret would never be accepted.
     #[error("a secret must be good for at least 1s")]
     SecretExpired,
+    /// The service is not registered.
+    #[error("there is no service {0}")]
+    UnknownService(String),
+    /// The service is registered already.
+    #[error("a service {0} is registered already")]
+    DuplicateService(Audience),
+    /// There are as many services as there may be.
+    #[error("there are {MAX_SERVICES} services already; remove one first")]
+    TooManyServices,
+    /// A service cannot be so.
+    #[error(transparent)]
+    Service(#[from] InvalidService),
+    /// The client would be granted what no registered service understands.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Misfits(Vec<Misfit>),
     /// There is no such admin key.
     #[error("there is no admin key {0}")]
     UnknownAdminKey(String),
@@ -122,6 +139,7 @@ pub fn create_client(
     let hash = secret.hash()?;
     let client = Client { id, settings: new.settings, created_at: now, updated_at: now };
     store.write(|db| {
+        services::check_grants(db, &Settings::default(), &client.settings, now)?;
         if !clients::insert(db, &client)? {
             return Err(AdministrationError::DuplicateClient(client.id.clone()));
         }
@@ -170,6 +188,7 @@ pub fn update_seen_client<E: From<AdministrationError> + From<StoreError>>(
         let settings = change(&client)?;
         let client = Client { settings, updated_at: now.max(client.created_at), ..client };
         check(&client.settings, longest)?;
+        services::check_grants(db, &before, &client.settings, now)?;
         clients::update(db, &client)?;
         let entry = Entry::new(now, origin, Action::ClientUpdate).about(id);
         let mut entry = told_changes(entry, &before, &client.settings);

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use m2mint_keys::time::UnixTime;
 use papaya::{HashMap, LocalGuard};
 use parking_lot::Mutex;
@@ -19,10 +20,11 @@ use crate::directory::admin_keys::AdminKeys;
 use crate::limits::Wait;
 use crate::limits::turns::Turns;
 use crate::model::names::split_scopes;
+use crate::model::service::Names;
 use crate::model::{Audience, ClientId, Grants, Restrictions, ScopePattern, SecretHash};
 use crate::store::changes::{self, Change, Changes};
 use crate::store::clients::{self, IssuingRow, StoredSecret};
-use crate::store::{self, DataVersion, Result, Store, StoreError, revocations};
+use crate::store::{self, DataVersion, Result, Store, StoreError, revocations, services};
 
 /// A client as the token path needs it.
 #[derive(Debug)]
@@ -170,9 +172,13 @@ impl Uses {
     }
 }
 
-/// Every client, every revoked token and every admin key, in memory.
+/// The actions that have several names, by audience.
+pub type Renamed = std::collections::HashMap<Box<str>, Vec<Names>>;
+
+/// Every client, every revoked token, every admin key and every action that was renamed, in memory.
 pub struct Directory {
     admin_keys: AdminKeys,
+    renamed: ArcSwap<Renamed>,
     clients: HashMap<ClientId, IssuingClient>,
     revoked: HashMap<Box<str>, i64>,
     progress: Mutex<Progress>,
@@ -195,6 +201,7 @@ impl Directory {
         let count = store.read(clients::count)?;
         let directory = Self {
             admin_keys: AdminKeys::default(),
+            renamed: ArcSwap::default(),
             clients: HashMap::with_capacity(count),
             revoked: HashMap::new(),
             progress: Mutex::default(),
@@ -206,6 +213,7 @@ impl Directory {
         let mut progress = directory.progress.lock();
         progress.data_version = data_version;
         directory.admin_keys.reload(store)?;
+        directory.reload_renamed(store)?;
         directory.reload(store, &mut progress, false)?;
         drop(progress);
         Ok(directory)
@@ -215,6 +223,21 @@ impl Directory {
     #[must_use]
     pub fn admin_keys(&self) -> &AdminKeys {
         &self.admin_keys
+    }
+
+    /// The actions that have several names.
+    #[must_use]
+    pub fn renamed(&self) -> arc_swap::Guard<Arc<Renamed>> {
+        self.renamed.load()
+    }
+
+    /// They are few: they are read whenever anything changed.
+    fn reload_renamed(&self, store: &Store) -> Result<()> {
+        let renamed = store.read(services::renamed)?;
+        if renamed != **self.renamed.load() {
+            self.renamed.store(Arc::new(renamed));
+        }
+        Ok(())
     }
 
     /// Looks up the client `id`. The guard keeps what it finds alive.
@@ -304,6 +327,7 @@ impl Directory {
             return Ok(self.keys_changed.load(Ordering::Acquire));
         }
         self.admin_keys.reload(store)?;
+        self.reload_renamed(store)?;
         let keys = match store.read(|db| changes::since(db, progress.seq))? {
             Changes::Everything => {
                 self.reload(store, &mut progress, true)?;

@@ -13,6 +13,7 @@ pub mod master_key;
 pub mod output;
 pub mod secrets;
 pub mod serve;
+pub mod services;
 pub mod table;
 pub mod terminal;
 pub mod token;
@@ -81,6 +82,15 @@ enum Verb {
     Audiences {
         #[command(subcommand)]
         action: Option<audiences::Action>,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Register services with the actions that they understand
+    #[command(after_help = "Example: m2mint services add event --action event.view --action event.create")]
+    Services {
+        #[command(subcommand)]
+        action: Option<services::Action>,
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
@@ -224,6 +234,9 @@ pub fn main() -> ExitCode {
         Verb::Clients { action, json } => clients::run(settings, &action, json),
         Verb::Audiences { action, json } => {
             audiences::run(settings, &action.unwrap_or(audiences::Action::List), json)
+        }
+        Verb::Services { action, json } => {
+            services::run(settings, &action.unwrap_or(services::Action::List), json)
         }
         Verb::Secrets { action, json } => secrets::run(settings, &action, json),
         Verb::AdminKeys { action, json } => admin_keys::run(settings, &action, json),

@@ -22,7 +22,9 @@ use crate::directory::{Directory, IssuingClient};
 use crate::issuer::authentication::Authenticator;
 use crate::limits::{Wait, source::Source};
 use crate::metrics::tokens::Tokens;
+use crate::model::audit::date_to_the_second;
 use crate::model::names::MAX_SCOPES;
+use crate::model::service::Names;
 use crate::model::{InvalidName, Scope};
 use crate::rotation::keeper::Keeper;
 
@@ -210,7 +212,10 @@ impl Issuer {
     ) -> Result<Issued, Refusal> {
         let settings = self.settings.load();
         let audience = audience(client, request.audience)?;
-        let scopes = scopes(client, request.scopes.as_deref(), audience, settings.all_scopes_by_default)?;
+        let renamed = self.directory.renamed();
+        let names = renamed.get(audience).map_or(&[][..], Vec::as_slice);
+        let asked = Asked { client, audience, names, now };
+        let scopes = asked.scopes(request.scopes.as_deref(), settings.all_scopes_by_default)?;
         let published = self.keeper.published();
         let signer = published.signer(audience);
         let lifetime =
@@ -273,32 +278,86 @@ fn audience<'a>(client: &'a IssuingClient, asked: Option<&'a str>) -> Result<&'a
     }
 }
 
-fn scopes<'a>(
+/// What a client may be granted at an audience.
+struct Asked<'a> {
     client: &'a IssuingClient,
-    asked: Option<&[&'a str]>,
-    audience: &str,
-    all_by_default: bool,
-) -> Result<Vec<&'a str>, Refusal> {
-    let Some(asked) = asked else {
-        return Ok(if all_by_default { client.grants.all_scopes(audience).collect() } else { Vec::new() });
-    };
-    if asked.len() > MAX_SCOPES {
-        return Err(Refusal::InvalidScope(format!("a token can have at most {MAX_SCOPES} scopes")));
-    }
-    let mut scopes = Vec::with_capacity(asked.len());
-    for &scope in asked {
-        // A wildcard says how a scope begins; what a scope is, the grammar says. Only what follows it is repeated.
-        Scope::check(scope).map_err(|error| Refusal::InvalidScope(match error {
-            InvalidName::TooLong(..) => error.to_string(),
-            _ => "scopes are separated by single spaces and hold visible ASCII without quotes and backslashes".into(),
-        }))?;
-        if !client.grants.allows_scope(scope, audience) {
-            let reason = format!("this client may not ask for the scope {scope} at {audience}");
-            return Err(Refusal::InvalidScope(reason));
+    audience: &'a str,
+    /// The audience's actions that have several names.
+    names: &'a [Names],
+    now: UnixTime,
+}
+
+impl<'a> Asked<'a> {
+    fn scopes(&self, asked: Option<&[&'a str]>, all_by_default: bool) -> Result<Vec<&'a str>, Refusal> {
+        let Some(asked) = asked else {
+            let mut scopes = Vec::new();
+            if all_by_default {
+                self.client.grants.all_scopes(self.audience).for_each(|scope| self.add(scope, &mut scopes));
+            }
+            return Ok(scopes);
+        };
+        if asked.len() > MAX_SCOPES {
+            return Err(Refusal::InvalidScope(format!("a token can have at most {MAX_SCOPES} scopes")));
         }
-        if !scopes.contains(&scope) {
-            scopes.push(scope);
+        let mut scopes = Vec::with_capacity(asked.len());
+        for &scope in asked {
+            // A wildcard says how a scope begins; what a scope is, the grammar says. Only what follows it is repeated.
+            Scope::check(scope).map_err(|error| Refusal::InvalidScope(match error {
+                InvalidName::TooLong(..) => error.to_string(),
+                _ => "scopes are separated by single spaces and hold visible ASCII without quotes and backslashes".into(),
+            }))?;
+            self.check(scope)?;
+            self.add(scope, &mut scopes);
+        }
+        Ok(scopes)
+    }
+
+    /// The names of the action that `scope` is, where it has several.
+    fn names_of(&self, scope: &str) -> Option<&'a Names> {
+        self.names.iter().find(|names| names.contain(scope))
+    }
+
+    fn check(&self, scope: &str) -> Result<(), Refusal> {
+        let grants = &self.client.grants;
+        let (audience, now) = (self.audience, self.now);
+        let refused =
+            || Refusal::InvalidScope(format!("this client may not ask for the scope {scope} at {audience}"));
+        let Some(names) = self.names_of(scope) else {
+            return if grants.allows_scope(scope, audience) { Ok(()) } else { Err(refused()) };
+        };
+        let granted = |name: &str, wildcards: bool| {
+            if wildcards { grants.allows_scope(name, audience) } else { grants.names_scope(name, audience) }
+        };
+        if !names.are_granted(now, granted) {
+            return Err(refused());
+        }
+        if names.can_be_asked_for(scope, now) {
+            return Ok(());
+        }
+        let since = names.former.iter().find(|(name, _)| name.as_str() == scope);
+        let since = since.map(|(_, at)| date_to_the_second(*at)).unwrap_or_default();
+        Err(Refusal::InvalidScope(format!(
+            "{scope} is called {} at {audience}, and by the former name it cannot be asked for since {since}",
+            names.action
+        )))
+    }
+
+    /// Adds a scope by every name that the called service may know it by.
+    fn add(&self, scope: &'a str, scopes: &mut Vec<&'a str>) {
+        let mut push = |scope| {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        };
+        match self.names_of(scope) {
+            None => push(scope),
+            Some(names) => {
+                // What was asked for first, then what it is called besides.
+                if names.can_be_asked_for(scope, self.now) {
+                    push(scope);
+                }
+                names.current(self.now).for_each(push);
+            }
         }
     }
-    Ok(scopes)
 }

@@ -73,6 +73,12 @@ pub enum Action {
     TokensRevoke,
     /// It was said what tokens for an audience are signed with.
     AudienceSet,
+    /// A service was registered.
+    ServiceCreate,
+    /// A registered service was changed.
+    ServiceUpdate,
+    /// A service is registered no more.
+    ServiceRemove,
     /// An admin key was made.
     AdminKeyCreate,
     /// An admin key was removed.
@@ -127,6 +133,9 @@ impl Action {
             Self::TokenRevoke => "token.revoke",
             Self::TokensRevoke => "tokens.revoke",
             Self::AudienceSet => "audience.set",
+            Self::ServiceCreate => "service.create",
+            Self::ServiceUpdate => "service.update",
+            Self::ServiceRemove => "service.remove",
             Self::AdminKeyCreate => "admin_key.create",
             Self::AdminKeyRemove => "admin_key.remove",
             Self::KeyFound => "key.found",

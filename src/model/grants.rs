@@ -90,6 +90,12 @@ impl Grants {
         split_scopes(self.patterns_at(audience)).any(|pattern| pattern_allows(pattern, scope))
     }
 
+    /// Whether `scope` may be asked for at `audience` because it is named there, not because a wildcard covers it.
+    #[must_use]
+    pub fn names_scope(&self, scope: &str, audience: &str) -> bool {
+        split_scopes(self.patterns_at(audience)).any(|pattern| pattern == scope && !is_wildcard(pattern))
+    }
+
     /// Every scope that can be granted at `audience`: wildcards stand for no scope of their own.
     pub fn all_scopes(&self, audience: &str) -> impl Iterator<Item = &str> {
         split_scopes(self.patterns_at(audience)).filter(|pattern| !is_wildcard(pattern))

@@ -6,6 +6,8 @@
 //! | [`names`] | client ids, scopes, audiences: RFC 6749's grammar |
 //! | [`audience`] | what an audience wants its tokens signed with |
 //! | [`grants`] | what a client may ask for |
+//! | [`service`] | services and the actions that they understand |
+//! | [`spelling`] | what was probably meant by a wrong name |
 //! | [`secret`] | client secrets and admin keys |
 //! | [`client`] | the client, as administrators see it |
 //! | [`host`] | hosts as requests and web pages name them |
@@ -26,7 +28,9 @@ pub mod restrictions;
 pub mod role;
 pub mod rule;
 pub mod secret;
+pub mod service;
 pub mod span;
+pub mod spelling;
 
 pub use client::{Client, Settings};
 pub use grants::Grants;
@@ -36,4 +40,5 @@ pub use network::Network;
 pub use restrictions::Restrictions;
 pub use role::{Role, Roles};
 pub use secret::{AdminKey, ClientSecret, SecretHash};
+pub use service::Service;
 pub use span::Span;

@@ -9,6 +9,7 @@
 //! | [`revocations`] | revoked tokens |
 //! | [`audit`] | the audit log and its signed heads |
 //! | [`changes`] | what changed since, also by other processes |
+//! | [`services`] | registered services |
 //! | [`admin_keys`] | who may administer, besides whoever holds a key of the configuration |
 
 pub mod admin_keys;
@@ -19,6 +20,7 @@ pub mod clients;
 pub mod keys;
 pub mod revocations;
 pub mod schema;
+pub mod services;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

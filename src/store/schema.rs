@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 /// Numbered, forward only: `PRAGMA user_version` says how many have been applied.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_algorithms.sql"),
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_removed_clients.sql"),
     include_str!("migrations/0005_restrictions.sql"),
     include_str!("migrations/0006_admin_keys.sql"),
+    include_str!("migrations/0007_services.sql"),
 ];
 
 /// The schema that this program writes.

@@ -18,13 +18,14 @@ use crate::table::{Plan, Row};
 use crate::vfs;
 
 const MASTER_KEY: &str = include_str!("fixtures/master.key");
-const FIXTURES: [&str; 6] = [
+const FIXTURES: [&str; 7] = [
     include_str!("fixtures/schema-1.sql"),
     include_str!("fixtures/schema-2.sql"),
     include_str!("fixtures/schema-3.sql"),
     include_str!("fixtures/schema-4.sql"),
     include_str!("fixtures/schema-5.sql"),
     include_str!("fixtures/schema-6.sql"),
+    include_str!("fixtures/schema-7.sql"),
 ];
 
 /// Makes the file of an earlier version, with its master key, and answers where it is.

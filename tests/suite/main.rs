@@ -37,6 +37,7 @@ mod restrictions;
 mod rotation;
 mod secret_places;
 mod secrets_nowhere;
+mod services;
 mod start;
 mod systemd;
 mod terminal;
