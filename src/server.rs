@@ -19,6 +19,7 @@ use crate::connections::Connections;
 use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
 use crate::http::pressure::Gauge;
+use crate::http::v1::idempotency::Answers;
 use crate::http::{self, State, guards};
 use crate::http2::{self, Farewell};
 use crate::issuer::{self, Issuer};
@@ -92,6 +93,7 @@ impl Server {
             beats: Beats::default(),
             metrics: Arc::clone(&metrics),
             metrics_public: config.metrics_public,
+            answers: Answers::default(),
             connections: Arc::clone(&connections),
         });
         let exchanges = Exchanges::new(config.connections.request_time, metrics, config.base_path.clone());

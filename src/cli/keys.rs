@@ -24,7 +24,7 @@ use crate::master_key;
 use crate::model::Span;
 use crate::model::audience::parse_algorithm;
 use crate::model::audit::Origin;
-use crate::rotation::view::{ClockSet, RingView, View, now};
+use crate::rotation::view::{ClockSet, RingView, View, now, on_revocation};
 use crate::rotation::{RotationError, keyring_file};
 use crate::startup::rotation_settings;
 use crate::store::keys::KeyRequest;
@@ -216,14 +216,8 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
     let record = Kid::parse(kid).and_then(|kid| view.get(&kid).cloned());
     let record = record
         .ok_or_else(|| CliError::Refused(format!("there is no key {kid}; `m2mint keys` shows them all")))?;
-    let effect = match record.state() {
-        State::Revoked => return Err(CliError::Refused(format!("the key {kid} is revoked already"))),
-        State::Active => {
-            "It signs now: the standby takes over at once, and every token that it signed is refused."
-        }
-        State::Retired => "Every token that it signed is refused.",
-        State::Standby => "It has signed nothing; another standby takes its place.",
-    };
+    let effect = on_revocation(record.state())
+        .ok_or_else(|| CliError::Refused(format!("the key {kid} is revoked already")))?;
     output::confirm(&format!("Revoke {kid}? {effect}"), yes)?;
     ask(store, served, &KeyRequest::Revoke(record.kid.clone()))?;
     let view = look(store, policy)?;

@@ -63,6 +63,12 @@ impl AdminKeys {
         self.configured.store(keys.into());
     }
 
+    /// Whether the configuration has keys: then that of the first start is not accepted.
+    #[must_use]
+    pub fn are_configured(&self) -> bool {
+        !self.configured.load().is_empty()
+    }
+
     /// Reads those of the file anew. They are few.
     ///
     /// # Errors

@@ -17,9 +17,9 @@ use crate::model::Span;
 use crate::store::clients::{self, PageStart};
 
 /// Clients on a page when nothing is said.
-const DEFAULT_PAGE: usize = 100;
+pub const DEFAULT_PAGE: usize = 100;
 /// The most clients on a page.
-const LARGEST_PAGE: usize = 500;
+pub const LARGEST_PAGE: usize = 500;
 
 type Answer = Result<HttpResponse, AdminError>;
 
@@ -103,7 +103,7 @@ pub struct Page {
 /// # Errors
 /// When a parameter cannot be read.
 pub async fn list(_: Admin, page: Query<Page>, state: Data<State>) -> Answer {
-    let Page { page_size, page_token, client_name } = page.into_inner();
+    let Page { page_size, page_token: token, client_name } = page.into_inner();
     let size = match page_size.as_deref().filter(|size| !size.is_empty()) {
         None => DEFAULT_PAGE,
         Some(size) => {
@@ -113,7 +113,7 @@ pub async fn list(_: Admin, page: Query<Page>, state: Data<State>) -> Answer {
             })?
         }
     };
-    let after = page_token.as_deref().filter(|token| !token.is_empty());
+    let after = token.as_deref().filter(|token| !token.is_empty());
     let after = after
         .map(|token| page_start(token).ok_or_else(|| AdminError::invalid_field("pageToken")))
         .transpose()?;
@@ -124,16 +124,21 @@ pub async fn list(_: Admin, page: Query<Page>, state: Data<State>) -> Answer {
     let mut json = Map::new();
     json.insert("status".into(), "OK".into());
     json.insert("clients".into(), json!(clients));
-    if let Some((created_at, id)) = next {
-        json.insert(
-            "nextPaginationToken".into(),
-            URL_SAFE_NO_PAD.encode(format!("{created_at} {id}")).into(),
-        );
+    if let Some(next) = next {
+        json.insert("nextPaginationToken".into(), page_token(&next).into());
     }
     Ok(answer(Value::Object(json)))
 }
 
-fn page_start(token: &str) -> Option<PageStart> {
+/// What stands for the beginning of a page.
+#[must_use]
+pub fn page_token((created_at, id): &PageStart) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{created_at} {id}"))
+}
+
+/// The beginning of a page that a token stands for.
+#[must_use]
+pub fn page_start(token: &str) -> Option<PageStart> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     let (created_at, id) = text.split_once(' ')?;
     Some((created_at.parse().ok()?, id.to_owned()))
@@ -193,6 +198,8 @@ fn query(request: &HttpRequest, name: &str) -> Option<String> {
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-fn longest_lifetime(state: &State) -> Span {
+/// The longest lifetime that a token may have.
+#[must_use]
+pub fn longest_lifetime(state: &State) -> Span {
     Span(state.issuer.settings().max_lifetime)
 }

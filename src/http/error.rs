@@ -1,5 +1,7 @@
 //! Every error that leaves the server, and the only place where one turns into a status and a body.
 
+pub mod problem;
+
 use std::borrow::Cow;
 use std::time::Duration;
 

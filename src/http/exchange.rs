@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::audit::refusals::Refused;
 use crate::connections::Seat;
 use crate::http::State;
+use crate::http::error::problem::Problem;
 use crate::http::error::{AdminError, PublicError};
 use crate::limits::{self, source::Source};
 use crate::metrics::endpoint::{Endpoint, Outcome};
@@ -194,7 +195,9 @@ fn outcome(response: &ServiceResponse<impl MessageBody>) -> Outcome {
 fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
     let Some(error) = response.response().error() else { return };
     let public = error.as_error::<PublicError>().and_then(PublicError::not_let_in);
-    let refused = public.or_else(|| error.as_error::<AdminError>().and_then(AdminError::not_let_in));
+    let problem = || error.as_error::<Problem>().and_then(Problem::not_let_in);
+    let admin = || error.as_error::<AdminError>().and_then(AdminError::not_let_in);
+    let refused = public.or_else(admin).or_else(problem);
     let (Some(refused), Some(state)) = (refused, response.request().app_data::<Data<State>>()) else {
         return;
     };
@@ -243,7 +246,8 @@ fn log_failure(response: &ServiceResponse<impl MessageBody>, id: &HeaderValue) {
     }
     let cause = error.and_then(|error| {
         let public = error.as_error::<PublicError>().and_then(PublicError::cause);
-        public.or_else(|| error.as_error::<AdminError>().and_then(AdminError::cause))
+        let admin = || error.as_error::<AdminError>().and_then(AdminError::cause);
+        public.or_else(admin).or_else(|| error.as_error::<Problem>().and_then(Problem::cause))
     });
     let cause = cause.unwrap_or("unknown");
     tracing::error!(request_id = id, %method, path, status = response.status().as_u16(), cause, "request failed");

@@ -16,6 +16,7 @@ use actix_web::web::Data;
 use crate::config::Config;
 use crate::http::State;
 use crate::http::error::AdminError;
+use crate::http::error::problem::Problem;
 use crate::http::request::content_type;
 use crate::listeners::{Listener, Listeners, Socket};
 use crate::model::Host;
@@ -49,6 +50,20 @@ pub async fn keep_web_pages_out<B: MessageBody>(
     match check(&request) {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
         Err(error) => Ok(request.error_response(error).map_into_right_body()),
+    }
+}
+
+/// The same around `/admin/v1`, whose errors have another form.
+///
+/// # Errors
+/// Those of the handler.
+pub async fn keep_web_pages_out_of_v1<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    match check(&request) {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(error) => Ok(request.error_response(Problem::from(error)).map_into_right_body()),
     }
 }
 

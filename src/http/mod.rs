@@ -12,6 +12,7 @@
 //! | [`core`] | `/hello`, `/apiversion` |
 //! | [`health`] | `/health/live`, `/health/ready`, `/version` |
 //! | [`metrics`] | `/metrics` |
+//! | [`v1`] | `/admin/v1`, the native admin API |
 //! | [`admin`] | who may administer |
 //! | [`guards`] | what keeps web pages away from the admin API |
 //! | [`parameters`] | named parameters, from a form or from JSON |
@@ -39,6 +40,7 @@ pub mod pressure;
 pub mod request;
 pub mod revoke;
 pub mod token;
+pub mod v1;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -97,6 +99,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Whether that is told without an admin key.
     pub metrics_public: bool,
+    /// Answers that may be asked for again.
+    pub answers: v1::idempotency::Answers,
     /// The seats of connections.
     pub connections: Arc<Connections>,
 }
@@ -166,7 +170,8 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_b
                     .route(web::get().to(metrics::get))
                     .default_service(web::to(|| async { not_allowed("GET") })),
             )
-            .service(web::scope("/recipe").wrap(from_fn(guards::keep_web_pages_out)).configure(admin_routes));
+            .service(web::scope("/recipe").wrap(from_fn(guards::keep_web_pages_out)).configure(admin_routes))
+            .configure(v1::routes);
     }
 }
 

@@ -83,7 +83,7 @@ impl Endpoint {
             "/metrics" => Self::Metrics,
             "/recipe/jwt/jwks" => Self::Jwks,
             "/recipe/oauth/token" => Self::AdminToken,
-            path if path.starts_with("/recipe/") => Self::Admin,
+            path if path.starts_with("/recipe/") || path.starts_with("/admin/v1/") => Self::Admin,
             _ => Self::Unknown,
         }
     }
@@ -177,6 +177,7 @@ mod tests {
             ("/auth", "/auth/.well-known/openid-configuration", Endpoint::Discovery),
             ("/auth", "/.well-known/oauth-authorization-server/auth", Endpoint::Discovery),
             ("/auth", "/recipe/oauth/clients/list", Endpoint::Admin),
+            ("/auth", "/admin/v1/clients/task/secrets", Endpoint::Admin),
             ("/auth", "/recipe/oauth/token", Endpoint::AdminToken),
             ("/auth", "/health/ready", Endpoint::Health),
             ("/auth", "/%61uth/oauth/token", Endpoint::Unknown),

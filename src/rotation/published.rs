@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use m2mint_keys::crypto;
-use m2mint_keys::jwk::JwkSet;
+use m2mint_keys::jwk::{JwkSet, Kid};
 use m2mint_keys::key_ring::Policy;
 use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::token::Minter;
@@ -30,6 +30,8 @@ pub struct Published {
     default: Arc<Signer>,
     /// Signs for audiences with an algorithm of their own.
     by_audience: HashMap<Box<str>, Arc<Signer>>,
+    /// The keys of all of them.
+    signing: Vec<Kid>,
     /// Checks tokens against the keys that are published.
     pub verifier: Verifier,
     /// Every key.
@@ -94,6 +96,7 @@ impl Published {
         Self {
             default: signer(&minters.default),
             by_audience: with_own.collect(),
+            signing: rings.iter().filter_map(|ring| Some(ring.keys.active()?.kid.clone())).collect(),
             verifier: Verifier::new(
                 verify::Policy { leeway: policy.clock_skew, ..verify::Policy::default() },
                 &all,
@@ -115,6 +118,12 @@ impl Published {
     #[must_use]
     pub fn signer(&self, audience: &str) -> &Signer {
         self.by_audience.get(audience).unwrap_or(&self.default)
+    }
+
+    /// The keys that sign. Their private halves are open, so they were sealed with the master key.
+    #[must_use]
+    pub fn signing_kids(&self) -> Vec<Kid> {
+        self.signing.clone()
     }
 
     /// The published keys of the algorithm called `name`, if there are any.

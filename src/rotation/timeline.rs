@@ -6,6 +6,8 @@ use m2mint_keys::key_ring::{Hold, KeyRecord, NewKey};
 use m2mint_keys::signing_key::SigningKey;
 use m2mint_keys::time::{Moment, UnixTime};
 
+use crate::model::audit::date_to_the_second as date;
+use crate::rotation::keeper::in_words;
 use crate::rotation::view::{RingView, View};
 
 /// Something in the life of a key.
@@ -75,6 +77,23 @@ impl Named {
             Self::Kid(kid) => kid.to_string(),
             Self::New(number) => format!("new key {number}"),
         }
+    }
+}
+
+/// When a signal that is sent now takes effect, and why, in words.
+#[must_use]
+pub fn signal_in_words(view: &View, ring: &RingView) -> String {
+    let (wait, hold) = asked(view, ring);
+    let alg = view.label(ring, ": ");
+    let already = if ring.ring.rotation_asked.is_some() { ", and one is asked for already" } else { "" };
+    match hold {
+        None => format!("{alg}a rotation that is asked for now happens at once{already}"),
+        Some(hold) => format!(
+            "{alg}a rotation that is asked for now happens in {} ({}): {}{already}",
+            in_words(wait),
+            wait.map_or_else(|| "-".to_owned(), |wait| date(view.in_millis(wait))),
+            hold.reason()
+        ),
     }
 }
 

@@ -22,6 +22,19 @@ pub fn now(store: &Store) -> Result<Moment, RotationError> {
     Ok(clock.moment())
 }
 
+/// What the revocation of a key in this state does, in words; nothing when it is revoked.
+#[must_use]
+pub const fn on_revocation(state: State) -> Option<&'static str> {
+    match state {
+        State::Revoked => None,
+        State::Active => {
+            Some("It signs now: the standby takes over at once, and every token that it signed is refused.")
+        }
+        State::Retired => Some("Every token that it signed is refused."),
+        State::Standby => Some("It has signed nothing; another standby takes its place."),
+    }
+}
+
 /// The rings as people see them.
 #[derive(Debug)]
 pub struct View {

@@ -104,9 +104,18 @@ pub fn for_each(db: &Connection, after: i64, mut look: impl FnMut(StoredEntry) -
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be read.
-pub fn for_each_backwards(db: &Connection, mut look: impl FnMut(StoredEntry) -> bool) -> Result<()> {
-    let mut statement = db.prepare_cached("SELECT seq, hash, entry FROM audit ORDER BY seq DESC")?;
-    for entry in statement.query_map([], stored_entry)? {
+pub fn for_each_backwards(db: &Connection, look: impl FnMut(StoredEntry) -> bool) -> Result<()> {
+    for_each_before(db, i64::MAX, look)
+}
+
+/// The same of those before number `seq`.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn for_each_before(db: &Connection, seq: i64, mut look: impl FnMut(StoredEntry) -> bool) -> Result<()> {
+    let mut statement =
+        db.prepare_cached("SELECT seq, hash, entry FROM audit WHERE seq < ?1 ORDER BY seq DESC")?;
+    for entry in statement.query_map([seq], stored_entry)? {
         if !look(entry?) {
             break;
         }

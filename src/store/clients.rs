@@ -150,6 +150,17 @@ pub fn get(db: &Connection, id: &str) -> Result<Option<Client>> {
 /// Where a page of clients begins: after the client with this creation time and id.
 pub type PageStart = (i64, String);
 
+/// Which clients are on a page.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// All.
+    All,
+    /// Those with this name.
+    Named(&'a str),
+    /// Those with this in their id or name, in any case of ASCII letters.
+    Like(&'a str),
+}
+
 /// A page of clients, oldest first, and where the next one begins.
 ///
 /// # Errors
@@ -160,13 +171,33 @@ pub fn page(
     size: usize,
     name: Option<&str>,
 ) -> Result<(Vec<Client>, Option<PageStart>)> {
+    page_of(db, after, size, name.map_or(Wanted::All, Wanted::Named))
+}
+
+/// The same of the clients that are wanted.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn page_of(
+    db: &Connection,
+    after: Option<&PageStart>,
+    size: usize,
+    wanted: Wanted<'_>,
+) -> Result<(Vec<Client>, Option<PageStart>)> {
     let (created_at, id) = after.map_or((i64::MIN, ""), |(created_at, id)| (*created_at, id.as_str()));
+    let (condition, text) = match wanted {
+        Wanted::All => ("?3 IS NULL", None),
+        Wanted::Named(name) => ("name = ?3", Some(name)),
+        Wanted::Like(text) => {
+            ("(instr(lower(id), lower(?3)) > 0 OR instr(lower(name), lower(?3)) > 0)", Some(text))
+        }
+    };
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM clients WHERE (created_at, id) > (?1, ?2) AND (?3 IS NULL OR name = ?3)
+        "SELECT {COLUMNS} FROM clients WHERE (created_at, id) > (?1, ?2) AND {condition}
          ORDER BY created_at, id LIMIT ?4"
     ))?;
     // One more than asked for tells whether there is a next page.
-    let rows = statement.query_map(params![created_at, id, name, size + 1], |row| Ok(client(row)))?;
+    let rows = statement.query_map(params![created_at, id, text, size + 1], |row| Ok(client(row)))?;
     let mut clients = rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().collect::<Result<Vec<_>>>()?;
     let more = clients.len() > size;
     clients.truncate(size);

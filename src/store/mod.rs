@@ -172,6 +172,14 @@ impl Store {
         read
     }
 
+    /// Reads on a connection of its own: whoever takes long holds up nobody.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn read_apart<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        query(&schema::open_reader(&self.path, self.patience)?)
+    }
+
     fn read_once<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let mut slot = self.reader.lock();
         let connection = match slot.take() {

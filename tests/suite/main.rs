@@ -30,6 +30,7 @@ mod limits;
 mod live_rotation;
 mod master_key;
 mod metrics;
+mod native_api;
 mod overload;
 mod remote_verifier;
 mod restored_backup;

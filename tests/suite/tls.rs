@@ -427,6 +427,8 @@ fn an_admin_listener_has_the_admin_api_for_itself() {
         ("POST", "/recipe/oauth/clients"),
         ("POST", "/recipe/oauth/token"),
         ("GET", "/recipe/jwt/jwks"),
+        ("GET", "/admin/v1/clients"),
+        ("POST", "/admin/v1/keys/rotate"),
         ("GET", "/apiversion"),
         ("GET", "/%72ecipe/oauth/clients/list"),
         ("GET", "//recipe/oauth/clients/list"),

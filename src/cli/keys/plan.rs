@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{self, Result, date};
 use crate::cli::table;
-use crate::rotation::keeper::in_words;
-use crate::rotation::timeline::{Event, Named, asked, future, past};
+use crate::rotation::timeline::{Event, Named, asked, future, past, signal_in_words};
 use crate::rotation::view::{RingView, View};
 
 /// Prints the timeline of each ring, for so many rotations ahead.
@@ -42,25 +41,9 @@ fn print(view: &View, ring: &RingView, rotations: usize) {
     rows.extend(future(view, ring, rotations).into_iter().map(row));
     table::print(&["TIME", "KEY", "WHAT HAPPENS"], &rows);
     output::line("");
-    output::line(&signal_now(view, ring));
+    output::line(&signal_in_words(view, ring));
     if ring.outlook.promotion_in.is_none() {
         output::line("without a signal nothing rotates: rotation.every = never");
-    }
-}
-
-/// When a signal that is sent now takes effect, and why, in words.
-fn signal_now(view: &View, ring: &RingView) -> String {
-    let (wait, hold) = asked(view, ring);
-    let alg = view.label(ring, ": ");
-    let already = if ring.ring.rotation_asked.is_some() { ", and one is asked for already" } else { "" };
-    match hold {
-        None => format!("{alg}a rotation that is asked for now happens at once{already}"),
-        Some(hold) => format!(
-            "{alg}a rotation that is asked for now happens in {} ({}): {}{already}",
-            in_words(wait),
-            wait.map_or_else(|| "-".to_owned(), |wait| date(view.in_millis(wait))),
-            hold.reason()
-        ),
     }
 }
 

@@ -1,0 +1,395 @@
+//! `/admin/v1`: cursors, entity tags, idempotency keys, problems.
+
+use serde_json::{Value, json};
+
+use crate::support::http::call;
+use crate::support::{ADMIN_KEY, Answer, Server};
+
+/// A call with the admin key and these headers.
+#[track_caller]
+fn v1(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    let mut all = vec![("authorization", concat!("Bearer ", "admin-key-of-the-tests-0123456789"))];
+    assert!(all[0].1.ends_with(ADMIN_KEY));
+    all.extend(headers);
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    if !body.is_empty() {
+        all.push(("content-type", "application/json"));
+    }
+    call(method, &server.endpoint(&format!("/admin/v1{path}")), &all, body.as_bytes())
+}
+
+#[track_caller]
+fn get(server: &Server, path: &str) -> Value {
+    let answer = v1(server, "GET", path, &[], &Value::Null);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// That an answer is a problem of this kind.
+#[track_caller]
+fn assert_problem(answer: &Answer, status: u16, kind: &str) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+    let json = answer.json();
+    assert_eq!(
+        (answer.status, &json["type"]),
+        (status, &json!(format!("urn:m2mint:problem:{kind}"))),
+        "{answer:?}"
+    );
+    assert_eq!(json["status"], status);
+    assert!(json["title"].is_string() && json["detail"].is_string(), "{json}");
+}
+
+#[track_caller]
+fn make(server: &Server, client: &Value) -> Value {
+    let answer = v1(server, "POST", "/clients", &[], client);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.json()
+}
+
+#[test]
+fn a_client_is_made_read_changed_and_removed() {
+    let server = Server::start();
+    let made = v1(
+        &server,
+        "POST",
+        "/clients",
+        &[],
+        &json!({"clientId": "task/service", "clientName": "Task Service", "scope": ["event.create", "file.*"],
+                "audience": ["event", "file"], "tokenLifetime": "15m", "metadata": {"team": "a"}}),
+    );
+    assert_eq!(made.status, 201, "{made:?}");
+    let path = "/clients/task%2Fservice";
+    assert_eq!(made.header("location"), Some(&*format!("/admin/v1{path}")));
+    let secret = made.json()["clientSecret"].as_str().unwrap().to_owned();
+    let client = crate::support::Client { id: "task/service".into(), secret };
+    assert!(server.is_active(&server.token(&client)));
+
+    let read = v1(&server, "GET", path, &[], &Value::Null);
+    assert_eq!(read.json(), made.json()["client"]);
+    assert_eq!(read.header("etag"), made.header("etag"));
+    assert_eq!(read.json()["metadata"], json!({"team": "a"}));
+
+    let if_match = [("if-match", read.header("etag").unwrap())];
+    let change = json!({"enabled": false, "tokenLifetime": null});
+    let changed = v1(&server, "PATCH", path, &if_match, &change);
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(changed.json()["enabled"], false);
+    assert_eq!(changed.json()["tokenLifetime"], Value::Null);
+    assert_eq!(changed.json()["scope"], json!(["event.create", "file.*"]), "what was not said stays");
+    assert_ne!(changed.header("etag"), read.header("etag"));
+
+    assert_problem(&v1(&server, "DELETE", path, &if_match, &Value::Null), 412, "precondition-failed");
+    let if_match = [("if-match", changed.header("etag").unwrap())];
+    assert_eq!(v1(&server, "DELETE", path, &if_match, &Value::Null).status, 204);
+    assert_problem(&v1(&server, "GET", path, &[], &Value::Null), 404, "client-not-found");
+}
+
+#[test]
+fn nobody_changes_what_they_have_not_seen() {
+    let server = Server::start();
+    make(&server, &json!({"clientId": "a"}));
+    let change = json!({"clientName": "mine"});
+    assert_problem(&v1(&server, "PATCH", "/clients/a", &[], &change), 428, "precondition-required");
+    assert_problem(&v1(&server, "DELETE", "/clients/a", &[], &Value::Null), 428, "precondition-required");
+    let seen = v1(&server, "GET", "/clients/a", &[], &Value::Null);
+    let if_match = [("if-match", seen.header("etag").unwrap())];
+    assert_eq!(v1(&server, "PATCH", "/clients/a", &if_match, &json!({"clientName": "theirs"})).status, 200);
+    assert_problem(&v1(&server, "PATCH", "/clients/a", &if_match, &change), 412, "precondition-failed");
+    assert_eq!(get(&server, "/clients/a")["clientName"], "theirs");
+    assert_eq!(v1(&server, "PATCH", "/clients/a", &[("if-match", "*")], &change).status, 200);
+}
+
+#[test]
+fn a_change_over_the_other_api_makes_an_etag_old() {
+    let server = Server::start();
+    make(&server, &json!({"clientId": "a", "clientName": "x"}));
+    let seen = v1(&server, "GET", "/clients/a", &[], &Value::Null);
+    // There and back again: it looks the same, and is not what was seen.
+    for name in ["y", "x"] {
+        server.clock.pass(10);
+        let body = json!({"clientId": "a", "clientName": name});
+        assert_eq!(server.admin("PUT", "/recipe/oauth/clients", &body).json()["status"], "OK");
+    }
+    let if_match = [("if-match", seen.header("etag").unwrap())];
+    let answer = v1(&server, "PATCH", "/clients/a", &if_match, &json!({"enabled": false}));
+    assert_problem(&answer, 412, "precondition-failed");
+}
+
+#[test]
+fn pages_hold_every_client_once() {
+    let server = Server::start();
+    for number in 0..7 {
+        make(
+            &server,
+            &json!({"clientId": format!("c{number}"), "clientName": if number % 2 == 0 { "Even" } else { "odd" }}),
+        );
+    }
+    let ids = |query: &str| {
+        let (mut ids, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = get(&server, &format!("/clients?limit=2{query}{cursor}"));
+            let clients = page["clients"].as_array().unwrap();
+            assert!(clients.len() <= 2);
+            ids.extend(clients.iter().map(|client| client["clientId"].as_str().unwrap().to_owned()));
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return ids,
+            }
+        }
+    };
+    assert_eq!(ids(""), ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]);
+    assert_eq!(ids("&search=EVEN"), ["c0", "c2", "c4", "c6"]);
+    assert_eq!(ids("&search=C3"), ["c3"]);
+    assert_eq!(ids("&search=%25"), [""; 0], "no character stands for others");
+    for query in ["limit=0", "limit=501", "limit=x", "cursor=x", "sort=name"] {
+        let answer = v1(&server, "GET", &format!("/clients?{query}"), &[], &Value::Null);
+        assert_problem(&answer, 400, "invalid-request");
+    }
+}
+
+#[test]
+fn a_repeated_post_gets_the_answer_of_the_first() {
+    let server = Server::start();
+    let key = [("idempotency-key", "0123")];
+    let body = json!({"clientName": "once"});
+    let first = v1(&server, "POST", "/clients", &key, &body);
+    let second = v1(&server, "POST", "/clients", &key, &body);
+    assert_eq!((first.status, &first.body), (201, &second.body));
+    assert_eq!(first.header("location"), second.header("location"));
+    assert_eq!(get(&server, "/clients")["clients"].as_array().unwrap().len(), 1);
+    let other = v1(&server, "POST", "/clients", &key, &json!({"clientName": "twice"}));
+    assert_problem(&other, 422, "idempotency-key-reused");
+    // The same key for another call is another request.
+    let id = first.json()["client"]["clientId"].as_str().unwrap().to_owned();
+    let rotated = v1(&server, "POST", &format!("/clients/{id}/secrets/rotate"), &key, &json!({}));
+    assert_eq!(rotated.status, 201, "{rotated:?}");
+    // It ends.
+    server.clock.pass(600_000);
+    assert_ne!(v1(&server, "POST", "/clients", &key, &body).body, first.body);
+    for wrong in [String::new(), "é".into(), "x".repeat(256)] {
+        let answer = v1(&server, "POST", "/clients", &[("idempotency-key", &wrong)], &body);
+        assert_problem(&answer, 400, "invalid-request");
+    }
+}
+
+#[test]
+fn a_refusal_is_not_remembered_for_a_key() {
+    let server = Server::start();
+    let (key, body) = ([("idempotency-key", "k")], json!({"clientId": "a"}));
+    make(&server, &body);
+    assert_problem(&v1(&server, "POST", "/clients", &key, &body), 409, "conflict");
+    assert_eq!(v1(&server, "DELETE", "/clients/a", &[("if-match", "*")], &Value::Null).status, 204);
+    assert_eq!(v1(&server, "POST", "/clients", &key, &body).status, 201);
+}
+
+#[test]
+fn secrets_rotate_with_a_grace() {
+    let server = Server::start();
+    let made = make(&server, &json!({"clientId": "a", "audience": ["event"], "scope": ["event.create"]}));
+    let client =
+        |secret: &Value| crate::support::Client { id: "a".into(), secret: secret.as_str().unwrap().into() };
+    let old = client(&made["clientSecret"]);
+    let rotated = v1(&server, "POST", "/clients/a/secrets/rotate", &[], &json!({"grace": "1h"}));
+    assert_eq!(rotated.status, 201, "{rotated:?}");
+    let new = client(&rotated.json()["clientSecret"]);
+    assert_eq!(rotated.json()["retiring"][0]["id"], 1);
+    server.token(&old);
+    server.token(&new);
+    let listed = get(&server, "/clients/a/secrets");
+    assert_eq!(listed["secrets"].as_array().unwrap().len(), 2);
+    assert!(!listed.to_string().contains(&new.secret));
+    assert_eq!(v1(&server, "DELETE", "/clients/a/secrets/1", &[], &Value::Null).status, 204);
+    assert_problem(
+        &v1(&server, "DELETE", "/clients/a/secrets/1", &[], &Value::Null),
+        404,
+        "secret-not-found",
+    );
+    assert_problem(&v1(&server, "GET", "/clients/b/secrets", &[], &Value::Null), 404, "client-not-found");
+    let chosen = json!({"clientSecret": "chosen-by-somebody-else", "expiresIn": "1d"});
+    let added = v1(&server, "POST", "/clients/a/secrets", &[], &chosen);
+    assert_eq!((added.status, &added.json()["clientSecret"]), (201, &Value::Null), "who gave it knows it");
+    server.token(&client(&json!("chosen-by-somebody-else")));
+    let weak = v1(&server, "POST", "/clients/a/secrets", &[], &json!({"clientSecret": "hunter2"}));
+    assert_problem(&weak, 400, "invalid-request");
+    assert!(!weak.body.contains("hunter2"), "{weak:?}");
+}
+
+#[test]
+fn every_token_of_a_client_is_revoked() {
+    let server = Server::start();
+    let client = server.task_service();
+    let token = server.token(&client);
+    server.clock.pass(1000);
+    let path = format!("/clients/{}/tokens/revoke", client.id);
+    assert_eq!(v1(&server, "POST", &path, &[], &Value::Null).status, 204);
+    assert!(!server.is_active(&token));
+    assert_problem(
+        &v1(&server, "POST", "/clients/no/tokens/revoke", &[], &Value::Null),
+        404,
+        "client-not-found",
+    );
+}
+
+#[test]
+fn the_plan_says_when_a_rotation_happens_and_the_rotation_says_the_same() {
+    let server = Server::start();
+    let [active, standby] = <[String; 2]>::try_from(server.kids()).unwrap();
+    let plan = get(&server, "/keys/plan");
+    assert_eq!(plan["rings"][0]["signs"], *active);
+    assert_eq!(plan["rings"][0]["signalNow"]["inSeconds"], 0, "{plan}");
+    let rotated = v1(&server, "POST", "/keys/rotate", &[], &Value::Null);
+    assert_eq!(rotated.status, 200, "{rotated:?}");
+    assert_eq!(rotated.json()["rings"][0]["rotated"], true);
+    assert_eq!(rotated.json()["rings"][0]["signs"], *standby);
+    assert_eq!(server.kids()[0], standby);
+
+    // The new standby is not known to everybody yet.
+    let planned = get(&server, "/keys/plan")["rings"][0]["signalNow"].clone();
+    let queued = v1(&server, "POST", "/keys/rotate", &[], &json!({"alg": "EdDSA"}));
+    assert_eq!(queued.status, 202, "{queued:?}");
+    let ring = &queued.json()["rings"][0];
+    assert_eq!((&ring["rotated"], &ring["next"]["asked"]), (&json!(false), &json!(true)));
+    assert_eq!((&ring["next"]["at"], &ring["next"]["reason"]), (&planned["at"], &planned["reason"]));
+    assert_eq!(server.kids()[0], standby);
+    assert_problem(&v1(&server, "POST", "/keys/rotate", &[], &json!({"alg": "ES256"})), 422, "refused");
+    assert_problem(
+        &v1(&server, "POST", "/keys/rotate", &[], &json!({"alg": "RS256"})),
+        400,
+        "invalid-request",
+    );
+}
+
+#[test]
+fn a_revoked_key_is_gone_when_the_answer_comes() {
+    let server = Server::start();
+    let token = server.token(&server.task_service());
+    let [active, standby] = <[String; 2]>::try_from(server.kids()).unwrap();
+    let shown = get(&server, "/keys");
+    assert!(shown["keys"][0]["onRevocation"].as_str().unwrap().contains("the standby takes over"), "{shown}");
+    let revoked = v1(&server, "POST", &format!("/keys/{active}/revoke"), &[], &Value::Null);
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    assert_eq!((&revoked.json()["signs"], &revoked.json()["tookOver"]), (&json!(standby), &json!(true)));
+    assert!(!server.kids().contains(&active) && !server.is_active(&token));
+    let again = v1(&server, "POST", &format!("/keys/{active}/revoke"), &[], &Value::Null);
+    assert_problem(&again, 409, "conflict");
+    assert_problem(&v1(&server, "POST", "/keys/nonsense/revoke", &[], &Value::Null), 404, "key-not-found");
+}
+
+#[test]
+fn an_audience_is_given_an_algorithm() {
+    let server = Server::with(&[("audiences", "fixed ES256")]);
+    let change = json!({"alg": "ES256", "atOnce": true});
+    let set = v1(&server, "PUT", "/audiences/https%3A%2F%2Fbilling.example%2Fv1", &[], &change);
+    assert_eq!(set.status, 200, "{set:?}");
+    let expected = json!({"audience": "https://billing.example/v1", "alg": "ES256", "signedWith": "ES256",
+                          "inSeconds": 0, "at": set.json()["at"], "configured": false});
+    assert_eq!(set.json(), expected);
+    assert_eq!(get(&server, "/audiences")["audiences"][1], expected);
+    assert_problem(&v1(&server, "PUT", "/audiences/fixed", &[], &change), 422, "refused");
+    assert_problem(&v1(&server, "PUT", "/audiences/a", &[], &json!({"alg": "none"})), 400, "invalid-request");
+    assert_problem(&v1(&server, "PUT", "/audiences/a", &[], &json!({})), 400, "invalid-request");
+}
+
+#[test]
+fn admin_keys_are_made_and_removed() {
+    let server = Server::start();
+    let new = json!({"name": "deploy", "roles": ["clients"], "expiresIn": "90d"});
+    let made = v1(&server, "POST", "/admin-keys", &[], &new);
+    assert_eq!(
+        (made.status, made.header("location")),
+        (201, Some("/admin/v1/admin-keys/deploy")),
+        "{made:?}"
+    );
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    let with_it =
+        |method: &str, path: &str| call(method, &server.endpoint(path), &[("api-key", key.as_str())], b"");
+    assert_eq!(with_it("GET", "/admin/v1/clients").status, 200);
+    assert_problem(&with_it("GET", "/admin/v1/admin-keys"), 403, "missing-role");
+    assert_problem(&with_it("POST", "/admin/v1/keys/rotate"), 403, "missing-role");
+    assert!(!get(&server, "/admin-keys").to_string().contains(&key));
+    assert_problem(&v1(&server, "POST", "/admin-keys", &[], &new), 409, "conflict");
+    assert_eq!(v1(&server, "DELETE", "/admin-keys/deploy", &[], &Value::Null).status, 204);
+    assert_problem(&with_it("GET", "/admin/v1/clients"), 401, "invalid-admin-key");
+    assert_problem(
+        &v1(&server, "DELETE", "/admin-keys/deploy", &[], &Value::Null),
+        404,
+        "admin-key-not-found",
+    );
+}
+
+#[test]
+fn the_audit_log_is_read_in_pages_and_checked() {
+    let server = Server::start();
+    for number in 0..5 {
+        make(&server, &json!({"clientId": format!("c{number}")}));
+    }
+    let (mut subjects, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = get(&server, &format!("/audit?limit=2&action=client{cursor}"));
+        subjects.extend(page["entries"].as_array().unwrap().iter().map(|entry| entry["subject"].clone()));
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(subjects, ["c4", "c3", "c2", "c1", "c0"]);
+    assert_eq!(get(&server, "/audit?client=c3")["entries"].as_array().unwrap().len(), 1);
+    assert_eq!(get(&server, "/audit?until=2000-01-01T00:00:00Z")["entries"], json!([]));
+    for query in ["since=yesterday", "cursor=0", "limit=501"] {
+        let answer = v1(&server, "GET", &format!("/audit?{query}"), &[], &Value::Null);
+        assert_problem(&answer, 400, "invalid-request");
+    }
+    let head = get(&server, "/audit/head");
+    let checked = v1(&server, "POST", "/audit/verify", &[], &json!({"head": head["head"]})).json();
+    assert_eq!(
+        (&checked["ok"], &checked["newestHead"]["keyProven"]),
+        (&json!(true), &json!(true)),
+        "{checked}"
+    );
+    let broken = v1(&server, "POST", "/audit/verify", &[], &json!({"head": "a.b.c"})).json();
+    assert_eq!(broken["ok"], false, "{broken}");
+}
+
+#[test]
+fn every_refusal_is_a_problem() {
+    let server = Server::with(&[("limits.guesses", "3")]);
+    let long = json!({"clientName": "x".repeat(70_000)});
+    assert_problem(&v1(&server, "POST", "/clients", &[], &long), 413, "too-large");
+    assert_problem(&v1(&server, "GET", "/nothing", &[], &Value::Null), 404, "no-such-path");
+    let wrong_method = v1(&server, "PUT", "/clients", &[], &json!({}));
+    assert_problem(&wrong_method, 405, "method-not-allowed");
+    assert_eq!(wrong_method.header("allow"), Some("GET, HEAD, POST"));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    assert_problem(&v1(&server, "POST", "/clients", &form, &Value::Null), 415, "not-json");
+    for (body, field) in [
+        (json!({"scope": "a b"}), "scope"),
+        (json!({"audience": ["a b"]}), "audience"),
+        (json!({"tokenLifetime": "1"}), "tokenLifetime"),
+        (json!({"sourceNetworks": ["x"]}), "sourceNetworks"),
+        (json!({"notBefore": "soon"}), "notBefore"),
+        (json!({"clientId": ""}), "clientId"),
+        (json!({"secretExpiresIn": "never"}), "secretExpiresIn"),
+    ] {
+        let answer = v1(&server, "POST", "/clients", &[], &body);
+        assert_problem(&answer, 400, "invalid-request");
+        assert_eq!(answer.json()["field"], field, "{answer:?}");
+    }
+    let wide = json!({"audienceScopes": {"a": ["x"]}, "scope": ["y"]});
+    assert_problem(&v1(&server, "POST", "/clients", &[], &wide), 422, "refused");
+    let page = [("origin", "https://evil.example")];
+    assert_problem(&v1(&server, "GET", "/clients", &page, &Value::Null), 403, "cross-site");
+    assert_problem(
+        &v1(&server, "GET", "/clients", &[("host", "evil.example")], &Value::Null),
+        421,
+        "wrong-host",
+    );
+    let url = server.endpoint("/admin/v1/clients");
+    for _ in 0..3 {
+        let denied = call("GET", &url, &[("api-key", "wrong")], b"");
+        assert_problem(&denied, 401, "invalid-admin-key");
+        assert!(denied.header("www-authenticate").unwrap().starts_with("Bearer"));
+    }
+    let stopped = call("GET", &url, &[("api-key", "wrong")], b"");
+    assert_problem(&stopped, 429, "too-many-guesses");
+    assert!(stopped.header("retry-after").is_some());
+}
