@@ -284,8 +284,13 @@ fn private_key(files: &TlsFiles) -> Result<PrivateKeyDer<'static>, TlsError> {
         .map_err(|_| unusable(key, path, "holds no private key in PEM that is not encrypted"))
 }
 
-/// What is wrong with the time for which a certificate is good.
-fn outdated(certificate: &CertificateDer<'_>, provider: &CryptoProvider, now: SystemTime) -> Option<String> {
+/// What is wrong with the time for which a certificate is good, or will be within a week.
+#[must_use]
+pub fn outdated(
+    certificate: &CertificateDer<'_>,
+    provider: &CryptoProvider,
+    now: SystemTime,
+) -> Option<String> {
     let since = |time: SystemTime| {
         UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
     };

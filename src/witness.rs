@@ -152,6 +152,12 @@ impl Witness {
         Self { database: database.to_owned(), places: key.into_iter().chain([beside(database)]).collect() }
     }
 
+    /// Where it may be, the better place first.
+    #[must_use]
+    pub fn places(&self) -> &[PathBuf] {
+        &self.places
+    }
+
     /// The same, with this place as the better one.
     #[must_use]
     pub fn at(mut self, place: &Path) -> Self {

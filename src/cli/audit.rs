@@ -150,6 +150,22 @@ fn point_in_time(text: &str, now: UnixTime) -> Result<String> {
     })
 }
 
+/// Whether the log is whole, and the file the latest that is known: how far the log reaches, or what is wrong.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn examine(config: &Config, store: &Store) -> Result<std::result::Result<i64, String>> {
+    let Some(issuer) = store.read(keys::issuer)? else { return Ok(Ok(0)) };
+    let witness = Witness::of(&config.master_key, &config.database);
+    if let Err(restored) = store.read(|db| Ok(witness.check(db, issuer.created)))? {
+        return Ok(Err(restored.to_string()));
+    }
+    let proven = proven_keys(config, store)?;
+    let evidence = Evidence { proven: proven.as_deref().ok(), head: None };
+    let verified = store.read(|db| verify::verify(db, &evidence))?;
+    Ok(verified.map(|report| report.last).map_err(|broken| broken.to_string()))
+}
+
 fn verify(config: &Config, store: &Store, head: Option<&str>, as_json: bool) -> Result {
     let head = head.map(text_or_file).transpose()?;
     let proven = proven_keys(config, store)?;

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod clients;
 pub mod config;
 pub mod destination;
+pub mod doctor;
 pub mod keys;
 pub mod manual;
 pub mod master_key;
@@ -141,6 +142,12 @@ enum Verb {
     #[command(after_help = "Exit codes: 0 the token is good, 3 it is refused\n\
                             Example: m2mint verify - --audience event --scope event.create")]
     Verify(verify::Verify),
+    /// Look for what is wrong, or soon will be, and say how to mend it
+    #[command(
+        after_help = "Exit codes: 0 all is well, 1 something does not work, 3 something needs a look\n\
+                            Example: m2mint doctor"
+    )]
+    Doctor(doctor::Doctor),
     /// Copy the database to a file, also while a server works on it
     #[command(after_help = "Example: m2mint backup backup.db")]
     Backup {
@@ -247,6 +254,7 @@ pub fn main() -> ExitCode {
         Verb::Token(token) => token::run(settings, &token),
         Verb::Verifier(verifier) => verifier::run(settings, &verifier),
         Verb::Verify(verify) => verify::run(settings, &verify),
+        Verb::Doctor(doctor) => doctor::run(settings, &doctor),
         Verb::Backup { to, json } => backup::run(settings, &to, json),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { folder } => manual::man(folder.as_deref()),

@@ -1,13 +1,18 @@
 //! HTTP as the command line speaks it: it goes where it is sent, and nowhere else.
 
 use std::fmt;
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use rustls::pki_types::CertificateDer;
+use parking_lot::Mutex;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -141,6 +146,93 @@ impl Web {
         let body = answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec();
         let body = Zeroizing::new(body.map_err(|error| error.to_string())?);
         Ok(Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body })
+    }
+}
+
+/// The certificate that a server shows, whoever signed it. Nothing is sent there: the handshake is broken off.
+///
+/// # Errors
+/// Why none was shown, in words.
+pub fn certificate(url: &str) -> std::result::Result<CertificateDer<'static>, String> {
+    let url = Url::parse(url).map_err(|error| error.to_string())?;
+    let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
+    let provider = Arc::new(tls::provider());
+    let look = Arc::new(Look { seen: Mutex::new(None), provider: Arc::clone(&provider) });
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        // Not dangerous: it accepts nobody.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&look) as Arc<dyn ServerCertVerifier>)
+        .with_no_client_auth();
+    let mut connection = ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())?;
+    let addresses = (bare, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    let mut last = "its name has no address".to_owned();
+    for address in addresses {
+        let socket = TcpStream::connect_timeout(&address, PATIENCE).and_then(|socket| {
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_write_timeout(Some(PATIENCE))?;
+            Ok(socket)
+        });
+        let mut socket = match socket {
+            Ok(socket) => socket,
+            Err(error) => {
+                last = error.to_string();
+                continue;
+            }
+        };
+        let ended = connection.complete_io(&mut socket);
+        let seen = look.seen.lock().take();
+        return seen.ok_or_else(|| match ended {
+            Err(error) => error.to_string(),
+            Ok(_) => "no certificate was shown".into(),
+        });
+    }
+    Err(last)
+}
+
+/// Looks at a certificate, and refuses it.
+#[derive(Debug)]
+struct Look {
+    seen: Mutex<Option<CertificateDer<'static>>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Look {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        *self.seen.lock() = Some(certificate.clone().into_owned());
+        Err(rustls::Error::General("it was only looked at".into()))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("it was only looked at".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("it was only looked at".into()))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -70,6 +70,12 @@ impl Network {
         self.first.to_canonical().is_loopback()
     }
 
+    /// Whether every address of its kind is in it.
+    #[must_use]
+    pub const fn is_everybody(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether `address` is in it. An IPv4 address inside of an IPv6 one counts as itself.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -282,6 +282,46 @@ pub fn secrets(db: &Connection, client_id: &str) -> Result<Vec<StoredSecret>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// A secret that stops being accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndingSecret {
+    /// Whose it is.
+    pub client: String,
+    /// Which of the client's.
+    pub id: i64,
+    /// When it ends.
+    pub expires_at: UnixTime,
+    /// When it was last accepted.
+    pub last_used_at: Option<UnixTime>,
+    /// When the client got the latest of those that are accepted for longer.
+    pub succeeded_at: Option<UnixTime>,
+}
+
+/// The secrets of enabled clients that stop being accepted after `now` and by `until`, soonest first.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn ending_secrets(db: &Connection, now: UnixTime, until: UnixTime) -> Result<Vec<EndingSecret>> {
+    let mut statement = db.prepare_cached(
+        "SELECT client_id, s.id, expires_at, last_used_at, (
+             SELECT max(created_at) FROM client_secrets other
+             WHERE other.client_id = s.client_id AND (other.expires_at IS NULL OR other.expires_at > ?2))
+         FROM client_secrets s JOIN clients c ON c.id = s.client_id
+         WHERE expires_at > ?1 AND expires_at <= ?2 AND coalesce(c.enabled, 1)
+         ORDER BY expires_at",
+    )?;
+    let rows = statement.query_map(params![now.millis(), until.millis()], |row| {
+        Ok(EndingSecret {
+            client: row.get(0)?,
+            id: row.get(1)?,
+            expires_at: UnixTime::from_millis(row.get(2)?),
+            last_used_at: row.get::<_, Option<i64>>(3)?.map(UnixTime::from_millis),
+            succeeded_at: row.get::<_, Option<i64>>(4)?.map(UnixTime::from_millis),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Sets when one secret of a client stops being accepted.
 ///
 /// # Errors
