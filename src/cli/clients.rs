@@ -344,6 +344,19 @@ impl Fields {
     }
 }
 
+/// A client that may do this at these services, and nothing else.
+///
+/// # Errors
+/// [`CliError::Refused`] when a name is none.
+pub fn granted(audience: &[String], scope: &str) -> Result<ClientSettings> {
+    let audience: std::result::Result<_, _> = audience.iter().map(|name| Audience::parse(name)).collect();
+    Ok(ClientSettings {
+        audience: audience.map_err(|error| CliError::Refused(error.to_string()))?,
+        scope: patterns(scope)?,
+        ..ClientSettings::default()
+    })
+}
+
 fn patterns(text: &str) -> Result<Vec<ScopePattern>> {
     let parsed: std::result::Result<_, _> = split_scopes(text).map(ScopePattern::parse).collect();
     parsed.map_err(|error| CliError::Refused(error.to_string()))

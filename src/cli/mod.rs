@@ -8,6 +8,7 @@ pub mod clients;
 pub mod config;
 pub mod destination;
 pub mod doctor;
+pub mod init;
 pub mod keys;
 pub mod manual;
 pub mod master_key;
@@ -52,6 +53,12 @@ enum Verb {
     /// Serve (what m2mint does when no verb is given)
     #[command(after_help = "Example: m2mint serve --config /etc/m2mint/m2mint.toml")]
     Serve,
+    /// Make what a first start needs: configuration, master key, database, unit, first client
+    #[command(
+        after_help = "Configuration given by flags is written to the file. What exists already is kept as it is.\n\
+                      Example: m2mint init --issuer https://auth.example.com/auth --client task-service --audience event --scope event.create"
+    )]
+    Init(init::Init),
     /// Show or check the configuration
     #[command(after_help = "Example: m2mint config show")]
     Config {
@@ -236,6 +243,7 @@ pub fn main() -> ExitCode {
     let settings = &cli.settings;
     let done = match cli.verb.unwrap_or(Verb::Serve) {
         Verb::Serve => return serve::run(settings),
+        Verb::Init(init) => init::run(settings, &init),
         Verb::Config { action } => config::run(settings, &action),
         Verb::Keys { action, json } => keys::run(settings, &action.unwrap_or(keys::Action::List), json),
         Verb::Clients { action, json } => clients::run(settings, &action, json),

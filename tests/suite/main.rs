@@ -25,6 +25,7 @@ mod guessing;
 mod health;
 mod help;
 mod http2;
+mod init;
 mod introspection;
 mod key_plan;
 mod limits;
