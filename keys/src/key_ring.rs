@@ -5,7 +5,8 @@
 //! now, [`KeyRing::apply`] makes it so, and the caller commits the changed records before anybody sees them.
 //!
 //! The rule, with A = [`Policy::propagation`], L = [`KeyRecord::longest_lifetime`], s = [`Policy::clock_skew`]:
-//! 1. The standby is promoted only A after it was first served, unless it was in the very first key set.
+//! 1. The standby is promoted only A after it was first served, unless it was in the very first key set. Verifiers that are
+//!    known to lack it can hold it up for a while longer ([`Policy::held_up`]).
 //! 2. A retired key is deleted only L + s after its last possible signature.
 //! 3. A promotion retires the active key, erases its private half and makes the next standby, in one step.
 //! 4. A rotation that is asked for too early waits; it is neither obeyed nor forgotten.
@@ -39,6 +40,9 @@ pub struct Policy {
     pub propagation: Duration,
     /// s: how far clocks may be apart.
     pub clock_skew: Duration,
+    /// How much longer than A the standby is published before it signs: while somebody who is known to fetch the key set has
+    /// one without it, the longest that this may hold up a promotion, and zero otherwise.
+    pub held_up: Duration,
 }
 
 /// Numbers that contradict the rotation rule.
@@ -275,6 +279,8 @@ pub enum Hold {
     NotAsked,
     /// Some verifier may not have the standby yet (point 1).
     Propagating,
+    /// A verifier that is known does not have the standby yet ([`Policy::held_up`]).
+    Lacking,
     /// One key more would be too many (point 8).
     TooManyPublished,
     /// The last change is not known to be served yet.
@@ -288,6 +294,7 @@ impl Hold {
         match self {
             Self::NotAsked => "the rotation period has not ended",
             Self::Propagating => "verifiers may still cache a key set without the standby",
+            Self::Lacking => "a known verifier has not fetched the standby yet",
             Self::TooManyPublished => {
                 "the oldest retired key must be deleted first, so that at most 4 are published"
             }
@@ -398,12 +405,15 @@ impl KeyRing {
     }
 
     fn propagated_in(key: &KeyRecord, policy: &Policy, now: Moment) -> i64 {
+        Self::published_for(key, policy.propagation, now)
+    }
+
+    /// Milliseconds until `key` has been published for `span`.
+    fn published_for(key: &KeyRecord, span: Duration, now: Moment) -> i64 {
         match key {
             KeyRecord { founding: true, .. } => 0,
-            KeyRecord { published: Some(published), .. } => {
-                remaining(now.attested, published.attested, policy.propagation)
-            }
-            KeyRecord { published: None, .. } => millis(policy.propagation),
+            KeyRecord { published: Some(published), .. } => remaining(now.attested, published.attested, span),
+            KeyRecord { published: None, .. } => millis(span),
         }
     }
 
@@ -441,9 +451,16 @@ impl KeyRing {
         let is_served = |standby: &KeyRecord| standby.founding || standby.published.is_some();
         let known_hold =
             if self.standby().is_some_and(is_served) { Hold::Propagating } else { Hold::Unconfirmed };
+        // Until A has passed, most of those who lack it are about to fetch it.
+        let fetched_by = policy.propagation.saturating_add(policy.held_up);
+        let fetched_in = self
+            .standby()
+            .filter(|_| known_in == 0)
+            .map_or(0, |standby| Self::published_for(standby, fetched_by, now));
         let room_in = self.room_in(policy, now);
         let waits = [
             (asked_in.unwrap_or(0), Hold::NotAsked),
+            (fetched_in, Hold::Lacking),
             (known_in, known_hold),
             (room_in, Hold::TooManyPublished),
         ];

@@ -1,9 +1,10 @@
-//! `m2mint keys [list]|plan|rotate|revoke|recover`
+//! `m2mint keys [list]|plan|verifiers|rotate|revoke|recover`
 //!
 //! Keys are changed by the server alone. These verbs leave it a request in the file and wait for the outcome; without a
 //! server, the request is met when the next one starts.
 
 mod plan;
+mod verifiers;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -48,6 +49,9 @@ pub enum Action {
         #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
         rotations: u8,
     },
+    /// Show who fetches the JWKS and comes back, and who of them has the standby already
+    #[command(after_help = "Example: m2mint keys verifiers --json")]
+    Verifiers,
     /// Let the standby sign from now on, or as soon as every verifier can know it
     #[command(after_help = "Example: m2mint keys rotate")]
     Rotate {
@@ -99,6 +103,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         Action::Plan { rotations } => {
             plan::show(&look(&store, config.rotation)?, usize::from(*rotations), as_json)
         }
+        Action::Verifiers => verifiers::show(&look(&store, config.rotation)?, as_json),
         Action::Rotate { alg } => rotate(&store, served, config.rotation, *alg, as_json),
         Action::Revoke { kid, yes } => revoke(&store, served, config.rotation, kid, *yes, as_json),
         // Done above: it needs the file for itself.
@@ -293,6 +298,9 @@ impl View {
         output::line("");
         for ring in &self.rings {
             output::line(&format!("{}{}", self.label(ring, ": "), self.next(ring)));
+            if let Some(reach) = self.reach(ring) {
+                output::line(&format!("{}{reach}", self.label(ring, ": ")));
+            }
         }
         if let Some(ClockSet { at, ahead_by, back_by }) = &self.clock_set {
             let (direction, by) = ahead_by.as_ref().map_or(("back", back_by), |_| ("ahead", ahead_by));
@@ -334,6 +342,7 @@ impl View {
                 "ahead_by": set.ahead_by,
                 "back_by": set.back_by,
             })),
+            "verifiers": self.rings.iter().map(verifiers::counted).collect::<Vec<_>>(),
             "next_by_alg": self.rings.iter().map(next).collect::<Vec<_>>(),
         })
     }

@@ -30,7 +30,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 38] = [
+pub const KEYS: [Key; 39] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
@@ -109,6 +109,11 @@ pub const KEYS: [Key; 38] = [
     reloading("rotation.every", "90d", "how long a key signs; never leaves it to signals"),
     reloading("rotation.propagation", "25h", "longest time that a verifier caches the JWKS"),
     reloading("rotation.clock_skew", "60s", "how far clocks may be apart"),
+    reloading(
+        "rotation.wait_for_verifiers",
+        "never",
+        "how long a rotation waits, beyond propagation, for known verifiers that lack the standby",
+    ),
     reloading("audiences", "none", "what tokens for an audience are signed with, where it is not EdDSA"),
     reloading("audit.keep", "400d", "how long the audit log is kept"),
     key("metrics.public", "false", "whether /metrics is told without an admin key, where the admin API is"),

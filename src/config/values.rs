@@ -129,7 +129,10 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     });
     let propagation = reader.span("rotation.propagation", 25 * HOUR);
     let clock_skew = reader.span("rotation.clock_skew", Duration::from_secs(60));
-    let rotation = Policy { every, propagation, clock_skew };
+    let held_up = reader.value("rotation.wait_for_verifiers", None, parse_every, |limit| {
+        limit.map_or("never".into(), |limit| Span(limit).to_string())
+    });
+    let rotation = Policy { every, propagation, clock_skew, held_up: held_up.unwrap_or_default() };
     let audiences = reader.audiences();
     let audit_keep = reader.span("audit.keep", 24 * 400 * HOUR);
     if audit_keep < SHORTEST_AUDIT {

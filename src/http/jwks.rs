@@ -1,27 +1,35 @@
 //! The published keys (RFC 7517).
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, USER_AGENT};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 
 use crate::http::State;
 use crate::http::admin::Admin;
+use crate::http::exchange;
+use crate::model::verifier::{Agent, Who};
 
 /// `GET /jwt/jwks.json`, `GET /.well-known/jwks.json`: every key, or those of one algorithm with `?alg=ES256`. Whatever
 /// else stands in the query is ignored: verifiers append `?kid=`.
 pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let published = state.keeper.hand_out();
+    let published = &**published;
     let query = form_urlencoded::parse(request.query_string().as_bytes());
     let algorithm = query.into_iter().find(|(name, _)| name == "alg").map(|(_, value)| value);
-    let (body, etag) = match &algorithm {
-        None => (published.all.body.clone(), published.all.etag.as_str()),
-        Some(name) => published
-            .of_algorithm(name)
-            .map_or((Bytes::from_static(NO_KEYS.0.as_bytes()), NO_KEYS.1), |set| {
-                (set.body.clone(), &set.etag)
-            }),
+    let set = match &algorithm {
+        None => Some((None, &published.all)),
+        Some(name) => published.of_algorithm(name).map(|(alg, set)| (Some(alg), set)),
     };
+    if let Some((alg, set)) = set {
+        let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let address = exchange::source(&request, &state).address();
+        let who = Who { address, agent: Agent::of(agent.unwrap_or_default()), alg };
+        state.keeper.verifiers().note(who, &set.held, state.keeper.moment().wall);
+    }
+    let (body, etag) = set.map_or((Bytes::from_static(NO_KEYS.0.as_bytes()), NO_KEYS.1), |(_, set)| {
+        (set.body.clone(), set.held.etag.as_str())
+    });
     let unchanged = knows(&request, etag);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((ETAG, etag));

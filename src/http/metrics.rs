@@ -164,6 +164,13 @@ fn about_keys(text: &mut Text, state: &State) {
             text.sample(&[("alg", ring.algorithm.name())], seconds(wait));
         }
     }
+    let help = "Verifiers that are known to fetch the key set, by whether they have the standby.";
+    text.family("m2mint_verifiers", Kind::Gauge, help);
+    for ring in &standing.rings {
+        let (having, lacking) = ring.verifiers;
+        text.sample(&[("alg", ring.algorithm.name()), ("standby", "held")], having);
+        text.sample(&[("alg", ring.algorithm.name()), ("standby", "lacking")], lacking);
+    }
     text.family(
         "m2mint_keys_held_up",
         Kind::Gauge,

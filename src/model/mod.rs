@@ -16,6 +16,7 @@
 //! | [`role`] | what the holder of an admin key may do |
 //! | [`rule`] | which token a request needs that a proxy asks about |
 //! | [`span`] | durations as people write them |
+//! | [`verifier`] | whoever fetches the key set, and which keys it holds |
 
 pub mod audience;
 pub mod audit;
@@ -31,6 +32,7 @@ pub mod secret;
 pub mod service;
 pub mod span;
 pub mod spelling;
+pub mod verifier;
 
 pub use client::{Client, Settings};
 pub use grants::Grants;

@@ -29,8 +29,9 @@ use crate::rotation::keyring_file;
 use crate::rotation::published::Published;
 use crate::rotation::rings;
 use crate::rotation::standing::Standing;
+use crate::rotation::verifiers::Verifiers;
 use crate::rotation::{RotationError, Settings};
-use crate::store::{Store, audiences, audit};
+use crate::store::{Store, audiences, audit, verifiers};
 use crate::witness::{Keys, Witness};
 
 /// How often the clock is written down, in milliseconds.
@@ -62,6 +63,7 @@ struct Shared {
     moment: Mutex<Moment>,
     status: Mutex<String>,
     refusals: Refusals,
+    verifiers: Verifiers,
     beat: Beat,
     standing: ArcSwap<Standing>,
     /// How often the wall clock was set ahead, and back.
@@ -129,6 +131,12 @@ impl Keeper {
     #[must_use]
     pub fn refusals(&self) -> &Refusals {
         &self.shared.refusals
+    }
+
+    /// Who fetches the key set. The keeper writes it down.
+    #[must_use]
+    pub fn verifiers(&self) -> &Verifiers {
+        &self.shared.verifiers
     }
 
     /// Steers by other numbers from now on.
@@ -249,6 +257,7 @@ pub fn open(
         moment: Mutex::new(opened.clock.moment()),
         status: Mutex::new(String::new()),
         refusals: Refusals::default(),
+        verifiers: Verifiers::known(store.read(verifiers::all)?),
         beat: Beat::default(),
         standing: ArcSwap::default(),
         set_ahead: AtomicU64::new(0),

@@ -7,6 +7,7 @@
 //! | [`rings`] | the rings, one an algorithm, and which of them signs for which audience |
 //! | [`standing`] | where the keys stand, for whoever watches |
 //! | [`view`], [`timeline`] | the keys as administrators see them; their past and their future |
+//! | [`verifiers`] | which verifiers have fetched the next key |
 //! | [`keyring_file`] | the keys in the file: founding, loading, changing |
 //! | [`keeper`] | the one thread that changes keys |
 
@@ -17,6 +18,7 @@ pub mod published;
 pub mod rings;
 pub mod standing;
 pub mod timeline;
+pub mod verifiers;
 pub mod view;
 
 use std::time::Duration;

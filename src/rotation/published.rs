@@ -14,6 +14,7 @@ use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::token::Minter;
 use m2mint_keys::verify::{self, Verifier};
 
+use crate::model::verifier::Held;
 use crate::rotation::keyring_file::Minters;
 use crate::rotation::rings::{Rings, Wish};
 use crate::store::keys::Ring;
@@ -58,8 +59,8 @@ pub struct Signer {
 pub struct KeySet {
     /// `{"keys":[..]}`.
     pub body: Bytes,
-    /// Its strong entity tag, quotes included.
-    pub etag: String,
+    /// What is known of whoever holds it; the entity tag is strong.
+    pub held: Arc<Held>,
 }
 
 impl KeySet {
@@ -68,7 +69,8 @@ impl KeySet {
         let body = serde_json::to_string(set).unwrap_or_default();
         let mut etag = URL_SAFE_NO_PAD.encode(crypto::sha256(body.as_bytes()));
         etag.truncate(22);
-        Self { body: body.into(), etag: format!("\"{etag}\"") }
+        let kids = set.keys.iter().filter_map(|key| Kid::parse(&key.kid)).collect();
+        Self { body: body.into(), held: Arc::new(Held { etag: format!("\"{etag}\""), kids }) }
     }
 }
 
@@ -128,8 +130,9 @@ impl Published {
 
     /// The published keys of the algorithm called `name`, if there are any.
     #[must_use]
-    pub fn of_algorithm(&self, name: &str) -> Option<&KeySet> {
-        self.by_algorithm.iter().find(|(algorithm, _)| algorithm.is_called(name)).map(|(_, set)| set)
+    pub fn of_algorithm(&self, name: &str) -> Option<(Algorithm, &KeySet)> {
+        let found = self.by_algorithm.iter().find(|(algorithm, _)| algorithm.is_called(name));
+        found.map(|(algorithm, set)| (*algorithm, set))
     }
 
     /// What tokens are signed with.

@@ -7,6 +7,7 @@ use m2mint_keys::time::{Moment, UnixTime};
 use crate::rotation::RotationError;
 use crate::rotation::gate::TOLERATED_JUMP;
 use crate::rotation::rings::Rings;
+use crate::rotation::verifiers::Verifiers;
 use crate::store::keys::Ring;
 
 /// What the keeper saw at its last look.
@@ -44,6 +45,8 @@ pub struct RingStanding {
     pub hold: Option<Hold>,
     /// Milliseconds until the next promotion; `None` when nothing will cause one.
     pub promotion_in: Option<i64>,
+    /// How many known verifiers have the standby, and how many do not.
+    pub verifiers: (usize, usize),
     /// Milliseconds until the next retired or revoked key is deleted; `None` when there is none.
     pub deletion_in: Option<i64>,
 }
@@ -57,6 +60,7 @@ impl Standing {
     pub fn new(
         rings: &Rings,
         policy: &Policy,
+        verifiers: &Verifiers,
         now: Moment,
         wall: UnixTime,
         error: Option<&RotationError>,
@@ -64,7 +68,7 @@ impl Standing {
         let promoted = rings.iter().filter_map(|ring| ring.keys.active()?.promoted);
         let latest = promoted.map(|promoted| promoted.wall).max();
         Self {
-            rings: rings.iter().map(|ring| RingStanding::new(ring, policy, now)).collect(),
+            rings: rings.iter().map(|ring| RingStanding::new(ring, policy, verifiers, now)).collect(),
             trouble: error.and_then(Trouble::of),
             clock_is_behind: latest.is_some_and(|latest| latest.millis_since(wall) > TOLERATED_JUMP),
         }
@@ -85,7 +89,9 @@ impl Trouble {
 }
 
 impl RingStanding {
-    fn new(ring: &Ring, policy: &Policy, now: Moment) -> Self {
+    fn new(ring: &Ring, policy: &Policy, verifiers: &Verifiers, now: Moment) -> Self {
+        let known = verifiers.count(ring, policy, now.wall);
+        let policy = &verifiers.policy(ring, policy, now.wall);
         let outlook = ring.keys.outlook(policy, now, ring.rotation_asked.is_some());
         let records = ring.keys.records();
         let count = |state| records.iter().filter(|key| key.state() == state).count();
@@ -95,6 +101,7 @@ impl RingStanding {
             keys: STATES.map(count),
             is_queued: ring.rotation_asked.is_some(),
             hold: outlook.hold,
+            verifiers: known,
             promotion_in: outlook.promotion_in,
             deletion_in: records.iter().filter_map(deletion_in).min(),
         }

@@ -100,7 +100,7 @@ pub fn signal_in_words(view: &View, ring: &RingView) -> String {
 /// How long a rotation that is asked for now waits, and for what: by the ring's own rule.
 #[must_use]
 pub fn asked(view: &View, ring: &RingView) -> (Option<i64>, Option<Hold>) {
-    let outlook = ring.ring.keys.outlook(&view.policy, view.now, true);
+    let outlook = ring.ring.keys.outlook(&ring.policy, view.now, true);
     (outlook.promotion_in, outlook.hold)
 }
 
@@ -141,7 +141,7 @@ pub fn future(view: &View, ring: &RingView, rotations: usize) -> Vec<Event> {
     };
     let lifetime = keys.records().iter().map(|key| key.longest_lifetime).max().unwrap_or_default();
     let asked = ring.ring.rotation_asked.is_some();
-    let coming = keys.forecast(&view.policy, view.now, asked, rotations, lifetime, fresh);
+    let coming = keys.forecast(&ring.policy, view.now, asked, rotations, lifetime, fresh);
     let name = |kid: Kid| match new.iter().position(|new| *new == kid) {
         Some(at) => Named::New(at + 1),
         None => Named::Kid(kid),

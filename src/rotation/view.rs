@@ -9,8 +9,12 @@ use crate::clock::Clock;
 use crate::model::audit::date_to_the_second as date;
 use crate::rotation::RotationError;
 use crate::rotation::keeper::in_words;
+use crate::rotation::verifiers::Reach;
 use crate::store::keys::Ring;
-use crate::store::{Store, StoreError, audit, keys};
+use crate::store::{Store, StoreError, audit, keys, verifiers};
+
+/// How many verifiers that lack a key are named in a sentence.
+const MOST_NAMED: usize = 3;
 
 /// The moment, by the file's clock.
 ///
@@ -81,6 +85,10 @@ pub struct RingView {
     pub ring: Ring,
     /// What comes next in it.
     pub outlook: Outlook,
+    /// Which known verifiers have its standby.
+    pub reach: Reach,
+    /// The numbers that it goes by.
+    pub policy: Policy,
 }
 
 impl RingView {
@@ -111,9 +119,12 @@ impl View {
     /// [`StoreError`] when the file cannot be read.
     pub fn read(store: &Store, policy: Policy, now: Moment) -> Result<Self, StoreError> {
         let rings = store.read(keys::rings)?;
-        let view = |ring: Ring| RingView {
-            outlook: ring.keys.outlook(&policy, now, ring.rotation_asked.is_some()),
-            ring,
+        let verifiers = store.read(verifiers::all)?;
+        let view = |ring: Ring| {
+            let reach = Reach::of(&ring, &verifiers, &policy, now.wall);
+            let policy = reach.policy(&policy);
+            let outlook = ring.keys.outlook(&policy, now, ring.rotation_asked.is_some());
+            RingView { ring, outlook, reach, policy }
         };
         let clock_set = ClockSet::read(store)?;
         Ok(Self { rings: rings.into_iter().map(view).collect(), policy, now, clock_set })
@@ -173,6 +184,28 @@ impl View {
             }
             State::Revoked => key.revoked.map(|moment| moment.wall),
         }
+    }
+
+    /// Which known verifiers have the standby of the ring, in words; `None` where no verifier is known.
+    #[must_use]
+    pub fn reach(&self, ring: &RingView) -> Option<String> {
+        let Reach { having, lacking } = &ring.reach;
+        let known = ring.reach.known();
+        if known == 0 {
+            return None;
+        }
+        let mut words = match known {
+            1 => format!("{} of 1 known verifier has the standby", having.len()),
+            _ => format!("{} of {known} known verifiers have the standby", having.len()),
+        };
+        for verifier in lacking.iter().take(MOST_NAMED) {
+            let since = self.now.wall.millis_since(verifier.last_seen);
+            words.push_str(&format!("; {} does not, last seen {} ago", verifier.who, in_words(Some(since))));
+        }
+        if let Some(more @ 1..) = lacking.len().checked_sub(MOST_NAMED) {
+            words.push_str(&format!("; nor have {more} others: `m2mint keys verifiers` shows them"));
+        }
+        Some(words)
     }
 
     /// When the next rotation comes, and why not sooner, in words.

@@ -10,6 +10,7 @@
 //! | [`audit`] | the audit log and its signed heads |
 //! | [`changes`] | what changed since, also by other processes |
 //! | [`services`] | registered services |
+//! | [`verifiers`] | who fetches the key set |
 //! | [`admin_keys`] | who may administer, besides whoever holds a key of the configuration |
 
 pub mod admin_keys;
@@ -21,6 +22,7 @@ pub mod keys;
 pub mod revocations;
 pub mod schema;
 pub mod services;
+pub mod verifiers;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -28,6 +28,7 @@ mod http2;
 mod init;
 mod introspection;
 mod key_plan;
+mod key_verifiers;
 mod limits;
 mod live_rotation;
 mod master_key;

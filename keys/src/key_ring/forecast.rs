@@ -49,10 +49,11 @@ impl KeyRing {
     ) -> Vec<Coming> {
         let (mut ring, mut requested, mut left) = (self.clone(), rotation_requested, promotions);
         let (mut passed, mut coming) = (0_i64, Vec::new());
+        let mut policy = *policy;
         for _ in 0..MOST_STEPS {
             let moment = later(now, passed);
             let before = ring.clone();
-            match ring.due(policy, moment, requested) {
+            match ring.due(&policy, moment, requested) {
                 Some(Transition::Promote) if left == 0 => break,
                 Some(step) => {
                     let is_promotion = step == Transition::Promote;
@@ -65,6 +66,8 @@ impl KeyRing {
                     if is_promotion {
                         requested = false;
                         left -= 1;
+                        // Who lacks the next standby is not known yet.
+                        policy.held_up = Duration::ZERO;
                     }
                     coming.extend(changes(&before, &ring).map(|(kid, change)| Coming {
                         in_millis: passed,
@@ -73,9 +76,10 @@ impl KeyRing {
                     }));
                 }
                 None => {
-                    let promotion = ring.outlook(policy, moment, requested).promotion_in.filter(|_| left > 0);
+                    let promotion =
+                        ring.outlook(&policy, moment, requested).promotion_in.filter(|_| left > 0);
                     let deletions =
-                        ring.records().iter().filter_map(|key| ring.deletion_in(&key.kid, policy, moment));
+                        ring.records().iter().filter_map(|key| ring.deletion_in(&key.kid, &policy, moment));
                     match deletions.chain(promotion).filter(|wait| *wait > 0).min() {
                         Some(wait) => passed = passed.saturating_add(wait),
                         None => break,

@@ -5,7 +5,12 @@ pub(super) const L: Duration = Duration::from_secs(3600);
 pub(super) const KEEP: i64 = 3_660_000;
 
 pub(super) fn policy() -> Policy {
-    Policy { every: None, propagation: Duration::from_secs(25 * 3600), clock_skew: Duration::from_secs(60) }
+    Policy {
+        every: None,
+        propagation: Duration::from_secs(25 * 3600),
+        clock_skew: Duration::from_secs(60),
+        held_up: Duration::ZERO,
+    }
 }
 
 pub(super) fn at(millis: i64) -> Moment {
@@ -122,6 +127,23 @@ fn a_fifth_published_key_waits_for_the_oldest_to_go() {
     assert_eq!(ring.due(&policy, at(20_000), true), None);
     ring.apply(&Transition::Delete(key(1).kid), at(KEEP), None, L);
     assert_eq!(ring.due(&policy, at(KEEP), true), Some(Transition::Promote));
+}
+
+#[test]
+fn verifiers_that_lack_the_standby_hold_up_a_promotion_for_so_long_and_no_longer() {
+    const W: i64 = 3_600_000;
+    let lacking = Policy { held_up: Duration::from_millis(W.unsigned_abs()), ..policy() };
+    let mut ring = rotated();
+    ring.apply(&Transition::Delete(key(1).kid), at(KEEP), None, L);
+    let outlook = |policy: &Policy, now| ring.outlook(policy, at(now), true);
+    let waits = |wait, hold| Outlook { promotion_in: Some(wait), hold: Some(hold) };
+    assert_eq!(outlook(&lacking, A - 1), waits(1, Hold::Propagating));
+    assert_eq!(outlook(&lacking, A), waits(W, Hold::Lacking));
+    assert_eq!(ring.due(&lacking, at(A + W - 1), true), None);
+    assert_eq!(ring.due(&policy(), at(A + W - 1), true), Some(Transition::Promote));
+    assert_eq!(ring.due(&lacking, at(A + W), true), Some(Transition::Promote));
+    ring.revoke(&key(2).kid, at(A), Some(key(4)), L).unwrap();
+    assert_eq!(ring.active().unwrap().kid, key(3).kid, "a revocation waits for nobody");
 }
 
 #[test]

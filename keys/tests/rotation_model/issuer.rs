@@ -125,7 +125,12 @@ struct Crashed;
 impl Issuer {
     pub fn new(which: Which) -> Self {
         let world = World { now: BEGIN, offset: 0, boot: 0, booted: BEGIN - 100_000 };
-        let policy = Policy { every: None, propagation: Duration::from_secs(25 * 3600), clock_skew: SKEW };
+        let policy = Policy {
+            every: None,
+            propagation: Duration::from_secs(25 * 3600),
+            clock_skew: SKEW,
+            held_up: Duration::ZERO,
+        };
         let (lifetime, clock) = (Duration::from_secs(3600), AttestedClock::start(world.reading()));
         let algorithm = which.algorithm();
         let (active, standby) = (new_key(algorithm, 1), new_key(algorithm, 2));

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use m2mint_keys::jwk::Kid;
-use m2mint_keys::key_ring::{Hold, Outlook, RevokeError, Transition};
+use m2mint_keys::key_ring::{Hold, Outlook, Policy, RevokeError, Transition};
 use m2mint_keys::seal::MasterKey;
 use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::time::{AttestedClock, Moment, Reading, UnixTime, millis};
@@ -17,7 +17,7 @@ use crate::audit::heads;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::model::Span;
-use crate::model::audit::{Action, Entry, Origin};
+use crate::model::audit::{Action, Entry, Origin, date_to_the_second};
 use crate::rotation::gate::{self, TOLERATED_JUMP};
 use crate::rotation::keyring_file::{self, EarlierSet, Fresh, Minters, SERVER};
 use crate::rotation::published::Published;
@@ -33,6 +33,9 @@ use crate::witness::{Keys, Witness};
 const TICK: Duration = Duration::from_millis(200);
 /// More steps than this at once do not follow from the rule.
 const MOST_STEPS: usize = 16;
+
+/// How many verifiers that lack a key are named in the log.
+const MOST_TOLD: usize = 20;
 
 /// How often the audit log is signed, in milliseconds.
 const SIGN_EVERY: i64 = 3_600_000;
@@ -130,7 +133,9 @@ impl Duty {
         self.shared.beat.show();
         let wall = self.attested.last().wall;
         let error = ticked.as_ref().err();
-        let standing = Standing::new(&self.rings, &self.settings.policy, self.now(), wall, error);
+        let now = self.now();
+        let (policy, verifiers) = (&self.settings.policy, &self.shared.verifiers);
+        let standing = Standing::new(&self.rings, policy, verifiers, now, wall, error);
         self.shared.standing.store(Arc::new(standing));
     }
 
@@ -149,6 +154,7 @@ impl Duty {
         // A master key that cannot be found holds up new keys, and nothing else.
         let done = self.keep_rings().and_then(|()| self.do_what_is_due());
         self.heartbeat()?;
+        self.save_verifiers(false)?;
         self.tell_clock_set()?;
         self.keep_witness();
         self.tell_log()?;
@@ -259,6 +265,7 @@ impl Duty {
             return Ok(());
         }
         self.save_clock()?;
+        self.save_verifiers(true)?;
         self.sign_log()?;
         let used = self.directory.take_uses();
         let refused = self.shared.refusals.take();
@@ -283,6 +290,24 @@ impl Duty {
             self.directory.forget_swept(&self.store)?;
         }
         Ok(())
+    }
+
+    /// Writes down who has fetched which keys: what is new soon, or else `everything`.
+    fn save_verifiers(&self, everything: bool) -> Result<(), RotationError> {
+        let verifiers = &self.shared.verifiers;
+        let Some(unsaved) = verifiers.take_unsaved(&self.settings.policy, self.now(), everything) else {
+            return Ok(());
+        };
+        let saved = self.store.write(|db| unsaved.save(db));
+        if saved.is_err() {
+            verifiers.put_back(unsaved);
+        }
+        Ok(saved?)
+    }
+
+    /// The numbers to go by in `ring`: who lacks its standby holds up a promotion.
+    fn policy(&self, ring: &Ring, now: UnixTime) -> Policy {
+        self.shared.verifiers.policy(ring, &self.settings.policy, now)
     }
 
     fn save_clock(&mut self) -> Result<(), RotationError> {
@@ -480,11 +505,17 @@ impl Duty {
         for _ in 0..MOST_STEPS {
             // A step takes as long as the disk does: what is stamped after it happened after it.
             self.look_at_clock();
-            let (policy, now) = (self.settings.policy, self.now());
-            let due = |ring: &Ring| ring.keys.due(&policy, now, ring.rotation_asked.is_some());
+            let now = self.now();
+            let due =
+                |ring: &Ring| ring.keys.due(&self.policy(ring, now.wall), now, ring.rotation_asked.is_some());
             let Some(step) = self.rings.get(algorithm).and_then(due) else {
                 return Ok(());
             };
+            let lacking = self
+                .rings
+                .get(algorithm)
+                .filter(|_| step == Transition::Promote)
+                .map(|ring| self.shared.verifiers.reach(ring, &self.settings.policy, now.wall).lacking);
             let settings = self.settings.clone();
             let signing = self.signing(algorithm).map(str::to_owned);
             let fresh = match step {
@@ -523,6 +554,10 @@ impl Duty {
                     self.clear_log = true;
                     let signing = self.signing(algorithm);
                     tracing::info!(alg = algorithm.name(), signing, "keys rotated");
+                    for verifier in lacking.iter().flatten().take(MOST_TOLD) {
+                        let (who, seen) = (&verifier.who, date_to_the_second(verifier.last_seen));
+                        tracing::warn!(%who, last_seen = seen, "a known verifier does not have the key that signs now");
+                    }
                 }
                 Transition::Delete(kid) => tracing::info!(%kid, "retired key deleted"),
                 Transition::AddStandby | Transition::ConfirmServed => {}
@@ -644,7 +679,8 @@ impl Duty {
     }
 
     fn outlook(&self, ring: &Ring) -> Outlook {
-        ring.keys.outlook(&self.settings.policy, self.now(), ring.rotation_asked.is_some())
+        let now = self.now();
+        ring.keys.outlook(&self.policy(ring, now.wall), now, ring.rotation_asked.is_some())
     }
 
     fn say_status(&self) {
@@ -666,7 +702,7 @@ impl Duty {
     fn close(&mut self) {
         self.look_at_clock();
         let (used, refused, now) = (self.directory.take_uses(), self.shared.refusals.take(), self.now());
-        let saved = self.save_clock().and_then(|()| {
+        let saved = self.save_clock().and_then(|()| self.save_verifiers(true)).and_then(|()| {
             self.store.write(|db| {
                 used.save(db)?;
                 refused.entries(now.wall).iter().try_for_each(|entry| audit::append(db, entry))?;
