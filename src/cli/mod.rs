@@ -6,6 +6,7 @@ pub mod audit;
 pub mod backup;
 pub mod clients;
 pub mod config;
+pub mod demo;
 pub mod destination;
 pub mod doctor;
 pub mod init;
@@ -53,6 +54,9 @@ enum Verb {
     /// Serve (what m2mint does when no verb is given)
     #[command(after_help = "Example: m2mint serve --config /etc/m2mint/m2mint.toml")]
     Serve,
+    /// Play the story of three services with a rotation in the middle, on a folder that goes away
+    #[command(after_help = "Example: m2mint demo")]
+    Demo(demo::Demo),
     /// Make what a first start needs: configuration, master key, database, unit, first client
     #[command(
         after_help = "Configuration given by flags is written to the file. What exists already is kept as it is.\n\
@@ -243,6 +247,7 @@ pub fn main() -> ExitCode {
     let settings = &cli.settings;
     let done = match cli.verb.unwrap_or(Verb::Serve) {
         Verb::Serve => return serve::run(settings),
+        Verb::Demo(demo) => demo::run(&demo),
         Verb::Init(init) => init::run(settings, &init),
         Verb::Config { action } => config::run(settings, &action),
         Verb::Keys { action, json } => keys::run(settings, &action.unwrap_or(keys::Action::List), json),

@@ -94,8 +94,20 @@ impl Trust {
             }
         };
         let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        Ok(Web::trusting(&roots))
+    }
+}
+
+impl Web {
+    /// One for plain HTTP, which trusts nobody's certificate.
+    #[must_use]
+    pub fn without_tls() -> Self {
+        Self::trusting(&[])
+    }
+
+    fn trusting(roots: &[Certificate<'static>]) -> Self {
         let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&roots))
+            .root_certs(RootCerts::new_with_certs(roots))
             .unversioned_rustls_crypto_provider(Arc::new(tls::provider()))
             .build();
         let config = Agent::config_builder()
@@ -107,11 +119,9 @@ impl Trust {
             .tls_config(tls)
             .user_agent(concat!("m2mint/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Web(config.into()))
+        Self(config.into())
     }
-}
 
-impl Web {
     /// Asks for a document.
     ///
     /// # Errors
@@ -130,11 +140,28 @@ impl Web {
         authorization: &str,
         form: &str,
     ) -> std::result::Result<Answer, String> {
-        let request = Request::post(url)
-            .header("accept", "application/json")
-            .header("authorization", authorization)
-            .header("content-type", "application/x-www-form-urlencoded");
-        self.run(request.body(form.as_bytes().to_vec()))
+        let headers = [
+            ("accept", "application/json"),
+            ("authorization", authorization),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        self.send("POST", url, &headers, form.as_bytes().to_vec())
+    }
+
+    /// Any request.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words.
+    pub fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> std::result::Result<Answer, String> {
+        let request = Request::builder().method(method).uri(url);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.run(request.body(body))
     }
 
     fn run(

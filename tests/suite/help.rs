@@ -76,7 +76,7 @@ fn every_verb_that_prints_can_print_json() {
         // These have actions that print, or print what is not theirs to shape.
         let has_none = matches!(
             verb.iter().map(String::as_str).collect::<Vec<_>>()[..],
-            [] | ["serve"] | ["completions"] | ["man"] | ["config"] | ["master-key"]
+            [] | ["serve"] | ["demo"] | ["completions"] | ["man"] | ["config"] | ["master-key"]
         );
         let has = found.get_arguments().any(|argument| argument.get_id() == "json");
         assert_eq!(has, !has_none, "{verb:?}");
