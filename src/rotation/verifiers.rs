@@ -209,6 +209,12 @@ impl Reach {
         policy_where(self.lacking.len(), policy)
     }
 
+    /// Each known verifier, and whether it has the standby; those first that do not.
+    pub fn each(&self) -> impl Iterator<Item = (&Verifier, bool)> {
+        let lacking = self.lacking.iter().map(|verifier| (verifier, false));
+        lacking.chain(self.having.iter().map(|verifier| (verifier, true)))
+    }
+
     /// How many verifiers are known.
     #[must_use]
     pub fn known(&self) -> usize {

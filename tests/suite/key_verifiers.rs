@@ -238,4 +238,26 @@ fn keys_tell_who_lacks_the_standby() {
         (&"PyJWT/2.15".into(), &false.into())
     );
     assert_eq!((&verifiers[1]["user_agent"], &verifiers[1]["has_standby"]), (&"jose/6".into(), &true.into()));
+    let mut doctor = process::command(server.database().parent().unwrap());
+    let examined = doctor.args(["doctor", "--offline", "--json"]).output().unwrap();
+    let examined: Value = serde_json::from_slice(&examined.stdout).unwrap();
+    let findings = examined["findings"].as_array().unwrap();
+    let verifiers = findings.iter().find(|finding| finding["check"] == "verifiers").unwrap();
+    assert_eq!(verifiers["level"], "warning", "{verifiers}");
+}
+
+#[test]
+fn the_admin_api_tells_who_has_the_next_key() {
+    let server = Server::start();
+    becomes_known(&server, "calendar");
+    becomes_known(&server, "file");
+    server.rotate();
+    fetch(&server, "file");
+    server.pass(60);
+    let answer = server.admin("GET", "/admin/v1/keys", &Value::Null);
+    let told = &serde_json::from_str::<Value>(&answer.body).unwrap()["verifiers"][0];
+    assert_eq!((&told["known"], &told["haveStandby"]), (&2.into(), &1.into()), "{told}");
+    assert_eq!(told["verifiers"][0]["userAgent"], "calendar");
+    assert_eq!(told["verifiers"][0]["address"], "10.0.0.7");
+    assert_eq!(told["verifiers"][0]["hasStandby"], false);
 }

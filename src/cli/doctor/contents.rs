@@ -170,6 +170,37 @@ pub fn rotation(patient: &Patient) -> Found {
     Ok(found)
 }
 
+/// Whether somebody who fetches the key set still holds one without the next key, although A has passed since that is in it.
+pub fn verifiers(patient: &Patient) -> Found {
+    let store = match patient.store() {
+        Ok(store) => store,
+        Err(skipped) => return Ok(skipped),
+    };
+    let Some(view) = look(patient, store)? else {
+        return Ok(vec![Finding::skipped("there are no keys yet")]);
+    };
+    let mut found = Vec::new();
+    for ring in &view.rings {
+        let Some(reach) = view.reach(ring) else {
+            found.push(Finding::skipped(format!("{}none is known", view.label(ring, ": "))));
+            continue;
+        };
+        let told = format!("{}{reach}", view.label(ring, ": "));
+        let published = ring.ring.keys.standby().and_then(|standby| standby.published);
+        let is_late = published
+            .is_some_and(|at| view.now.attested.millis_since(at.attested) > millis(view.policy.propagation));
+        found.push(match is_late && !ring.reach.lacking.is_empty() {
+            true => Finding::warning(
+                told,
+                "restart them, or let them fetch the JWKS at least every rotation.propagation; \
+                 m2mint keys verifiers shows all of them",
+            ),
+            false => Finding::good(told),
+        });
+    }
+    Ok(found)
+}
+
 /// What a server should have done by itself.
 fn stuck(patient: &Patient, ring: &RingView, alg: &str) -> Option<Finding> {
     let standby = ring.ring.keys.standby();

@@ -53,7 +53,7 @@ struct Check {
 /// What a check finds; or why it could not look, which is a failure too.
 type Found = std::result::Result<Vec<Finding>, String>;
 
-const CHECKS: [Check; 15] = [
+const CHECKS: [Check; 16] = [
     Check { name: "configuration", look: surroundings::configuration },
     Check { name: "exposure", look: surroundings::exposure },
     Check { name: "database", look: contents::database },
@@ -67,6 +67,7 @@ const CHECKS: [Check; 15] = [
     Check { name: "issuer", look: reach::issuer },
     Check { name: "certificate", look: reach::certificates },
     Check { name: "rotation", look: contents::rotation },
+    Check { name: "verifiers", look: contents::verifiers },
     Check { name: "audit log", look: contents::audit_log },
     Check { name: "expiry", look: contents::expiry },
 ];

@@ -17,7 +17,7 @@ pub fn show(view: &View, as_json: bool) -> Result {
             json!({
                 "alg": ring.ring.algorithm().name(),
                 "standby": ring.ring.keys.standby().map(|key| key.kid.as_str()),
-                "verifiers": each(ring).map(|(verifier, has_it)| to_json(verifier, has_it)).collect::<Vec<_>>(),
+                "verifiers": ring.reach.each().map(|(verifier, has_it)| to_json(verifier, has_it)).collect::<Vec<_>>(),
             })
         });
         return output::json(&json!({"rings": rings.collect::<Vec<_>>()}));
@@ -49,16 +49,10 @@ fn print(view: &View, ring: &RingView) {
             verifier.held.etag.clone(),
         ]
     };
-    let rows: Vec<_> = each(ring).map(row).collect();
+    let rows: Vec<_> = ring.reach.each().map(row).collect();
     table::print(&["ADDRESS", "USER AGENT", "HAS STANDBY", "FIRST SEEN", "LAST SEEN", "ETAG"], &rows);
     output::line("");
     output::line(&format!("{}{reach}", view.label(ring, ": ")));
-}
-
-/// Those that lack it first.
-fn each(ring: &RingView) -> impl Iterator<Item = (&Verifier, bool)> {
-    let lacking = ring.reach.lacking.iter().map(|verifier| (verifier, false));
-    lacking.chain(ring.reach.having.iter().map(|verifier| (verifier, true)))
 }
 
 fn to_json(verifier: &Verifier, has_it: bool) -> Value {

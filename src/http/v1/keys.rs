@@ -10,8 +10,8 @@ use super::Caller;
 use super::idempotency::once;
 use super::reply::{Reply, bytes, read};
 use super::types::{
-    ClockSet, Key, KeyEvent, Keys, Plan, PlanWanted, Revocation, RingPlan, RingRotation, Rotation,
-    RotationWanted, SignalNow, Transition,
+    ClockSet, Key, KeyEvent, Keys, KnownVerifier, Plan, PlanWanted, Revocation, RingPlan, RingRotation,
+    RingVerifiers, Rotation, RotationWanted, SignalNow, Transition,
 };
 use crate::administration;
 use crate::http::State;
@@ -19,6 +19,7 @@ use crate::http::error::problem::{Kind, Problem};
 use crate::http::request::Body;
 use crate::model::audience::parse_algorithm;
 use crate::model::audit::{Origin, date_to_the_second as date};
+use crate::model::verifier::Verifier;
 use crate::rotation::timeline::{Event, Named, asked, future, past, signal_in_words};
 use crate::rotation::view::{RingView, View, on_revocation};
 use crate::store::keys::KeyRequest;
@@ -194,6 +195,27 @@ fn render(view: &View) -> Keys {
             back_by: set.back_by.clone(),
         }),
         next_by_alg: view.rings.iter().map(|ring| transition(view, ring)).collect(),
+        verifiers: view.rings.iter().map(|ring| ring_verifiers(view, ring)).collect(),
+    }
+}
+
+fn ring_verifiers(view: &View, ring: &RingView) -> RingVerifiers {
+    let known = |(verifier, has_standby): (&Verifier, bool)| KnownVerifier {
+        address: verifier.who.address.map(|address| address.to_string()),
+        user_agent: verifier.who.agent.as_str().to_owned(),
+        only_alg: verifier.who.alg.map(|alg| alg.name().to_owned()),
+        has_standby,
+        first_seen: date(verifier.first_seen),
+        last_seen: date(verifier.last_seen),
+        etag: verifier.held.etag.clone(),
+    };
+    RingVerifiers {
+        alg: ring.ring.algorithm().name().to_owned(),
+        standby: ring.ring.keys.standby().map(|key| key.kid.to_string()),
+        known: ring.reach.known(),
+        have_standby: ring.reach.having.len(),
+        in_words: view.reach(ring),
+        verifiers: ring.reach.each().map(known).collect(),
     }
 }
 

@@ -368,6 +368,46 @@ pub struct Keys {
     pub clock_set: Option<ClockSet>,
     /// The next transition of each algorithm.
     pub next_by_alg: Vec<Transition>,
+    /// Who has the standby of each algorithm.
+    pub verifiers: Vec<RingVerifiers>,
+}
+
+/// Which known verifiers have the next key of an algorithm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RingVerifiers {
+    /// The algorithm.
+    pub alg: String,
+    /// The next key.
+    pub standby: Option<String>,
+    /// How many verifiers are known: they fetch the key set, and came back.
+    pub known: usize,
+    /// How many of them have it.
+    pub have_standby: usize,
+    /// That in words, with the names of some that lack it; null where none is known.
+    pub in_words: Option<String>,
+    /// Each of them, those first that lack it.
+    pub verifiers: Vec<KnownVerifier>,
+}
+
+/// Somebody who fetches the key set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownVerifier {
+    /// Its address; null when it comes by the Unix socket.
+    pub address: Option<String>,
+    /// Its `User-Agent`.
+    pub user_agent: String,
+    /// The algorithm whose keys alone it asks for.
+    pub only_alg: Option<String>,
+    /// Whether it has the next key.
+    pub has_standby: bool,
+    /// When it first came.
+    pub first_seen: String,
+    /// When it last came.
+    pub last_seen: String,
+    /// The entity tag of the key set that it holds.
+    pub etag: String,
 }
 
 /// How far to look ahead.
