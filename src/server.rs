@@ -14,8 +14,9 @@ use arc_swap::ArcSwap;
 
 use crate::beats::Beats;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Shown};
 use crate::connections::Connections;
+use crate::http::dashboard::{Dashboard, overview};
 use crate::http::discovery::Metadata;
 use crate::http::exchange::{self, Exchanges};
 use crate::http::pressure::Gauge;
@@ -95,6 +96,7 @@ impl Server {
             metrics_public: config.metrics_public,
             answers: Answers::default(),
             connections: Arc::clone(&connections),
+            dashboard: Dashboard::new(config.session_idle, config.tls.is_some()),
         });
         let exchanges = Exchanges::new(config.connections.request_time, metrics, config.base_path.clone());
         let exchanges = Data::new(exchanges.map_err(StartError::from)?);
@@ -170,6 +172,7 @@ impl Server {
         self.exchanges.set_longest(config.connections.request_time);
         self.state.rules.store(Arc::new(config.rules.clone()));
         self.state.limiter.set(config.limits);
+        self.state.dashboard.set_idle(config.session_idle);
         self.state.trusted_proxies.store(Arc::new(config.trusted_proxies.clone()));
         self.state.keeper.set_settings(startup::rotation_settings(config));
         let issuer = self.state.issuer.settings().issuer.clone();
@@ -179,15 +182,26 @@ impl Server {
             .set_settings(issuer::Settings { issuer, ..issuer_settings(config, &self.listeners) });
     }
 
+    /// The configuration as it was read, for whoever looks at it in the dashboard.
+    pub fn show(&self, shown: &[Shown]) {
+        self.state.dashboard.set_shown(shown);
+    }
+
     /// Takes certificate and key anew.
     pub fn reload_certificate(&self) {
         self.listeners.tls.iter().for_each(|tls| tls.reload());
     }
 
-    /// To be called once a second: takes certificate and key anew if their files have changed, and ends connections on which
+    /// To be called once a second: counts for the dashboard, takes certificate and key anew if their files have changed, and ends connections on which
     /// no request has become whole for too long.
     pub fn look(&self) {
         self.listeners.tls.iter().for_each(|tls| tls.look());
+        let (dashboard, now) = (&self.state.dashboard, self.state.clock.steady());
+        dashboard.sessions.sweep(dashboard.idle(), now);
+        dashboard.history.look(now, || {
+            let sample = overview::sample(&self.state);
+            (sample.tokens, sample.refused)
+        });
         self.connections.end_overdue(self.longest_idle);
     }
 

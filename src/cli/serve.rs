@@ -78,6 +78,7 @@ async fn serve(sources: &Sources) -> Result<(), Error> {
     let new_admin_key = open.new_admin_key;
     let open = startup::Open { new_admin_key: None, ..open };
     let server = Server::start(&loaded.config, Clock::system(), open, listeners)?;
+    server.show(&loaded.shown);
     announce(&loaded, &server, new_admin_key)?;
     systemd::ready();
     supervise(sources, &mut loaded, &server, &filter, &mut signals).await;
@@ -141,6 +142,7 @@ fn reload(sources: &Sources, loaded: &mut Loaded, server: &Server, filter: &LogF
         tracing::warn!("{key} has changed; that takes effect at the next start");
     }
     server.reconfigure(&now.config);
+    server.show(&now.shown);
     if let Err(error) = filter.reload(log_filter(&now.config.log)) {
         tracing::error!(%error, "the log level could not be changed");
     }

@@ -30,7 +30,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 39] = [
+pub const KEYS: [Key; 40] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
@@ -63,6 +63,7 @@ pub const KEYS: [Key; 39] = [
         "none",
         "names under which the admin API is called, besides its address, localhost and the issuer's host",
     ),
+    reloading("admin.session_idle", "30m", "after how long without use a session of the dashboard ends"),
     key(
         "master_key_file",
         "DATABASE.key",

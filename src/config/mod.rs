@@ -107,6 +107,8 @@ pub struct Config {
     pub api_keys: Vec<SecretText>,
     /// Names under which the admin API is called.
     pub admin_hosts: Vec<Host>,
+    /// After how long without use a session of the dashboard ends.
+    pub session_idle: Duration,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
     /// Log directives.

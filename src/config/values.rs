@@ -18,6 +18,7 @@ use crate::config::layers::{Given, Layers};
 use crate::config::{
     Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources, TlsFiles,
 };
+use crate::http::dashboard::session::LONGEST_SESSION;
 use crate::limits::{self, source::TrustedProxy};
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::rule::{Rule, Rules};
@@ -26,8 +27,8 @@ use crate::model::{Host, Span};
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
 const MOST_WORKERS: usize = 256;
 /// First segments of paths that are no public API's.
-const TAKEN_PATHS: [&str; 7] =
-    ["recipe", "hello", "health", "version", "metrics", "apiversion", ".well-known"];
+const TAKEN_PATHS: [&str; 8] =
+    ["admin", "recipe", "hello", "health", "version", "metrics", "apiversion", ".well-known"];
 const SHORTEST_API_KEY: usize = 16;
 const LONGEST_API_KEY: usize = 512;
 const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
@@ -46,6 +47,8 @@ const MOST_GUESSES: u32 = 1000;
 const FEWEST_A_DAY: u32 = 50;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = HOUR;
+
+const SHORTEST_SESSION: Duration = Duration::from_secs(60);
 
 const SHORTEST_AUDIT: Duration = Duration::from_secs(86_400);
 
@@ -77,6 +80,10 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let issuer = reader.issuer(&listen, tls.is_some(), insecure, &base_path);
     let api_keys = reader.api_keys(credentials.as_deref());
     let admin_hosts = reader.listed("admin.hosts", Vec::new(), &[';', ','], Host::parse);
+    let session_idle = reader.span("admin.session_idle", Duration::from_secs(30 * 60));
+    if session_idle < SHORTEST_SESSION || session_idle > LONGEST_SESSION {
+        reader.problem("admin.session_idle", "it must be between 1m and 12h");
+    }
     let master_key = reader.master_key(credentials.as_deref(), &database);
     let log = reader.value("log", "info".to_owned(), parse_log, String::clone);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -154,6 +161,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         base_path,
         api_keys,
         admin_hosts,
+        session_idle,
         master_key,
         log,
         workers,

@@ -88,7 +88,15 @@ impl AdminKeys {
     /// # Errors
     /// [`NotAccepted`], for the audit log.
     pub fn find(&self, presented: &str, now: UnixTime) -> std::result::Result<Holder, NotAccepted> {
-        let digest = crypto::sha256(presented.as_bytes());
+        self.still(&AdminKeyHash(crypto::sha256(presented.as_bytes())), now)
+    }
+
+    /// Whose key has this hash at `now`, for somebody who has shown the key before.
+    ///
+    /// # Errors
+    /// [`NotAccepted`], when it is none any more.
+    pub fn still(&self, key: &AdminKeyHash, now: UnixTime) -> std::result::Result<Holder, NotAccepted> {
+        let digest = key.0;
         let (configured, stored) = (self.configured.load(), self.stored.load());
         let is_it = |hash: &AdminKeyHash| crypto::digests_equal(&hash.0, &digest);
         // `filter` and `last` look at all of them, wherever the right one stands.
@@ -107,6 +115,12 @@ impl AdminKeys {
         }
         self.note_use(known, now);
         Ok(Holder { name: format!("admin_key {name}"), roles: known.key.roles.clone() })
+    }
+
+    /// How many keys the configuration has.
+    #[must_use]
+    pub fn configured(&self) -> usize {
+        self.configured.load().len()
     }
 
     /// Written to the file later, in batches.

@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::audit::refusals::Refused;
 use crate::connections::Seat;
 use crate::http::State;
+use crate::http::dashboard::error::DashboardError;
 use crate::http::error::problem::Problem;
 use crate::http::error::{AdminError, PublicError};
 use crate::limits::{self, source::Source};
@@ -198,6 +199,7 @@ fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
     let problem = || error.as_error::<Problem>().and_then(Problem::not_let_in);
     let admin = || error.as_error::<AdminError>().and_then(AdminError::not_let_in);
     let refused = public.or_else(admin).or_else(problem);
+    let refused = refused.or_else(|| error.as_error::<DashboardError>().and_then(DashboardError::not_let_in));
     let (Some(refused), Some(state)) = (refused, response.request().app_data::<Data<State>>()) else {
         return;
     };
@@ -247,7 +249,9 @@ fn log_failure(response: &ServiceResponse<impl MessageBody>, id: &HeaderValue) {
     let cause = error.and_then(|error| {
         let public = error.as_error::<PublicError>().and_then(PublicError::cause);
         let admin = || error.as_error::<AdminError>().and_then(AdminError::cause);
-        public.or_else(admin).or_else(|| error.as_error::<Problem>().and_then(Problem::cause))
+        let problem = || error.as_error::<Problem>().and_then(Problem::cause);
+        let dashboard = || error.as_error::<DashboardError>().and_then(DashboardError::cause);
+        public.or_else(admin).or_else(problem).or_else(dashboard)
     });
     let cause = cause.unwrap_or("unknown");
     tracing::error!(request_id = id, %method, path, status = response.status().as_u16(), cause, "request failed");

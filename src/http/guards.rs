@@ -68,15 +68,33 @@ pub async fn keep_web_pages_out_of_v1<B: MessageBody>(
 }
 
 fn check(request: &ServiceRequest) -> Result<(), AdminError> {
+    check_host(request)?;
+    check_site(request)
+}
+
+/// Whether a request is meant for this server, under a name that it has.
+///
+/// # Errors
+/// [`AdminError::NoHost`], [`AdminError::WrongHost`]
+pub fn check_host(request: &ServiceRequest) -> Result<(), AdminError> {
     let host = named_host(request.headers(), request.uri());
     // A Unix socket has no name that anybody could point elsewhere, and no browser reaches it.
     if let Some(state) = request.app_data::<Data<State>>().filter(|_| request.peer_addr().is_some()) {
-        let host = host.clone().ok_or(AdminError::NoHost)?;
+        let host = host.ok_or(AdminError::NoHost)?;
         let is_address = state.addresses.iter().any(|address| is_here(&host, *address));
         if !is_address && !state.admin_hosts.load().iter().any(|known| known.covers(&host)) {
             return Err(AdminError::WrongHost(host));
         }
     }
+    Ok(())
+}
+
+/// Whether a request comes from a page of this server, or from no page at all.
+///
+/// # Errors
+/// [`AdminError::CrossSite`]
+pub fn check_site(request: &ServiceRequest) -> Result<(), AdminError> {
+    let host = named_host(request.headers(), request.uri());
     if is_from_elsewhere(request.headers(), host.as_ref()) { Err(AdminError::CrossSite) } else { Ok(()) }
 }
 

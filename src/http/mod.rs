@@ -10,6 +10,7 @@
 //! | [`audiences`] | what tokens for an audience are signed with |
 //! | [`core_token`] | the SuperTokens core's token calls |
 //! | [`core`] | `/hello`, `/apiversion` |
+//! | [`dashboard`] | `/admin/`, pages for people |
 //! | [`health`] | `/health/live`, `/health/ready`, `/version` |
 //! | [`metrics`] | `/metrics` |
 //! | [`v1`] | `/admin/v1`, the native admin API |
@@ -26,6 +27,7 @@ pub mod client_json;
 pub mod clients;
 pub mod core;
 pub mod core_token;
+pub mod dashboard;
 pub mod discovery;
 pub mod error;
 pub mod exchange;
@@ -56,6 +58,7 @@ use crate::beats::Beats;
 use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::directory::Directory;
+use crate::http::dashboard::Dashboard;
 use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
 use crate::issuer::Issuer;
@@ -103,6 +106,8 @@ pub struct State {
     pub answers: v1::idempotency::Answers,
     /// The seats of connections.
     pub connections: Arc<Connections>,
+    /// What the dashboard remembers.
+    pub dashboard: Dashboard,
 }
 
 impl State {
@@ -171,7 +176,8 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_b
                     .default_service(web::to(|| async { not_allowed("GET") })),
             )
             .service(web::scope("/recipe").wrap(from_fn(guards::keep_web_pages_out)).configure(admin_routes))
-            .configure(v1::routes);
+            .configure(v1::routes)
+            .configure(dashboard::routes);
     }
 }
 

@@ -83,7 +83,8 @@ impl Endpoint {
             "/metrics" => Self::Metrics,
             "/recipe/jwt/jwks" => Self::Jwks,
             "/recipe/oauth/token" => Self::AdminToken,
-            path if path.starts_with("/recipe/") || path.starts_with("/admin/v1/") => Self::Admin,
+            path if path.starts_with("/recipe/") => Self::Admin,
+            path if path == "/admin" || path.starts_with("/admin/") => Self::Admin,
             _ => Self::Unknown,
         }
     }

@@ -83,6 +83,10 @@ pub enum Action {
     AdminKeyCreate,
     /// An admin key was removed.
     AdminKeyRemove,
+    /// Somebody signed in to the dashboard.
+    SessionBegin,
+    /// Somebody signed out.
+    SessionEnd,
     /// A key was made with its ring.
     KeyFound,
     /// Somebody asked for a rotation.
@@ -138,6 +142,8 @@ impl Action {
             Self::ServiceRemove => "service.remove",
             Self::AdminKeyCreate => "admin_key.create",
             Self::AdminKeyRemove => "admin_key.remove",
+            Self::SessionBegin => "session.begin",
+            Self::SessionEnd => "session.end",
             Self::KeyFound => "key.found",
             Self::KeyRotationAsk => "key.rotation_ask",
             Self::KeyRevocationAsk => "key.revocation_ask",

@@ -159,6 +159,8 @@ pub enum Wanted<'a> {
     Named(&'a str),
     /// Those with this in their id or name, in any case of ASCII letters.
     Like(&'a str),
+    /// Those with this in their id, name, audiences or scopes, in any case of ASCII letters.
+    About(&'a str),
 }
 
 /// A page of clients, oldest first, and where the next one begins.
@@ -191,6 +193,11 @@ pub fn page_of(
         Wanted::Like(text) => {
             ("(instr(lower(id), lower(?3)) > 0 OR instr(lower(name), lower(?3)) > 0)", Some(text))
         }
+        // Between them, what no name holds.
+        Wanted::About(text) => (
+            "instr(lower(id || char(10) || name || char(10) || audience || char(10) || scope), lower(?3)) > 0",
+            Some(text),
+        ),
     };
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM clients WHERE (created_at, id) > (?1, ?2) AND {condition}

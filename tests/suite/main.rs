@@ -17,6 +17,7 @@ mod command_line;
 mod configuration;
 mod connections;
 mod crash;
+mod dashboard;
 mod demo;
 mod doctor;
 mod erasure;
