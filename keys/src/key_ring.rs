@@ -259,6 +259,17 @@ pub enum RevokeError {
     AlreadyRevoked(Kid),
 }
 
+/// There is nothing that a canary could be signed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CanaryError {
+    /// There is no standby.
+    #[error("there is no standby")]
+    NoStandby,
+    /// No key set with the standby in it was served.
+    #[error("the standby is not served yet: no service can know it")]
+    NotServed,
+}
+
 /// A step that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
@@ -591,6 +602,21 @@ impl KeyRing {
         }
     }
 
+    /// Lets the standby sign one canary at `now`, and answers which key that is and for how long the canary may be good: no
+    /// longer than the key is sure to be published, whatever becomes of it. Must be committed before it is signed.
+    ///
+    /// # Errors
+    /// [`CanaryError`] when nobody can know the standby yet.
+    pub fn allow_canary(&mut self, now: Moment, lifetime: Duration) -> Result<(Kid, Duration), CanaryError> {
+        let standby = self.keys.iter_mut().find(|key| key.state() == State::Standby);
+        let standby = standby.ok_or(CanaryError::NoStandby)?;
+        if standby.published.is_none() {
+            return Err(CanaryError::NotServed);
+        }
+        standby.signed_until = standby.signed_until.max(Some(now.wall));
+        Ok((standby.kid.clone(), lifetime.min(standby.longest_lifetime)))
+    }
+
     fn in_state(&self, state: State) -> Option<&KeyRecord> {
         self.keys.iter().find(|key| key.state() == state)
     }
@@ -630,7 +656,8 @@ impl KeyRing {
     fn promote_standby(&mut self, now: Moment, longest_lifetime: Duration) {
         for key in self.keys.iter_mut().filter(|key| key.state() == State::Standby) {
             key.promoted = Some(now);
-            key.signed_until = Some(now.wall);
+            // It may have signed canaries before.
+            key.signed_until = key.signed_until.max(Some(now.wall));
             key.longest_lifetime = key.longest_lifetime.max(longest_lifetime);
         }
     }

@@ -13,8 +13,28 @@ use crate::signing_key::{Algorithm, SigningKey};
 use crate::time::UnixTime;
 
 /// Claims that say what a token is. Extra claims never replace one of them.
-pub const RESERVED_CLAIMS: [&str; 12] =
-    ["iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "scope", "scp", "stt", "cnf"];
+pub const RESERVED_CLAIMS: [&str; 13] = [
+    "iss",
+    "sub",
+    "aud",
+    "client_id",
+    "iat",
+    "exp",
+    "nbf",
+    "jti",
+    "scope",
+    "scp",
+    "stt",
+    "cnf",
+    CANARY_CLAIM,
+];
+
+/// Marks a canary: `true` in a token that shows whether a service knows the key that will sign next, and allows nothing.
+pub const CANARY_CLAIM: &str = "m2mint_canary";
+/// `sub` and `client_id` of a canary. No client can have a space in its id.
+pub const CANARY_CLIENT: &str = "m2mint canary";
+/// How long a canary is good, in seconds, at most.
+pub const CANARY_LIFETIME: u64 = 60;
 
 /// SuperTokens token type: an OAuth2 access token. (0 is a session token, 2 an ID token.)
 pub const STT_ACCESS_TOKEN: u8 = 1;
@@ -79,11 +99,39 @@ impl Minter {
     /// # Errors
     /// [`CryptoError::NoRandomness`] when the operating system gives no random bytes, which ES256 needs.
     pub fn mint(&self, claims: &Claims<'_>) -> Result<String, CryptoError> {
-        let payload = claims.to_json();
+        self.sign(&claims.to_json(false))
+    }
+
+    /// Signs a canary: a token of nobody, without scopes, marked with [`CANARY_CLAIM`]. A verifier that knows the key finds its
+    /// signature good. `lifetime` is in seconds.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`] when the operating system gives no random bytes.
+    pub fn mint_canary(
+        &self,
+        issuer: &str,
+        audience: &str,
+        issued_at: UnixTime,
+        lifetime: u64,
+    ) -> Result<String, CryptoError> {
+        let claims = Claims {
+            issuer,
+            client_id: CANARY_CLIENT,
+            audience,
+            scopes: &[],
+            issued_at,
+            lifetime: lifetime.min(CANARY_LIFETIME),
+            jti: &new_jti(issued_at)?,
+            extra: None,
+        };
+        self.sign(&claims.to_json(true))
+    }
+
+    fn sign(&self, payload: &str) -> Result<String, CryptoError> {
         let mut token = String::with_capacity(self.header.len() + payload.len() * 4 / 3 + 100);
         token.push_str(&self.header);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
+        URL_SAFE_NO_PAD.encode_string(payload, &mut token);
         let signature = self.key.sign(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
@@ -93,7 +141,7 @@ impl Minter {
 
 impl Claims<'_> {
     /// The claims as a JSON object. Written piece by piece: this is most of what a token costs beside its signature.
-    fn to_json(&self) -> String {
+    fn to_json(&self, is_canary: bool) -> String {
         let mut json = Json(String::with_capacity(512));
         let issued_at = self.issued_at.secs();
         json.text("{\"iss\":", self.issuer);
@@ -114,6 +162,10 @@ impl Claims<'_> {
             json.text(",", name);
             json.0.push(':');
             json.0.push_str(&value.to_string());
+        }
+        if is_canary {
+            json.text(",", CANARY_CLAIM);
+            json.0.push_str(":true");
         }
         json.0.push('}');
         json.0
@@ -230,7 +282,7 @@ mod tests {
     fn extra_claims_never_replace_what_a_token_is() {
         let extra = json!({
             "iss": "x", "sub": "x", "aud": "x", "client_id": "x", "iat": 1, "exp": 1, "nbf": 1, "jti": "x",
-            "scope": "x", "scp": ["x"], "stt": 0, "cnf": {}, "tenant": "blue"
+            "scope": "x", "scp": ["x"], "stt": 0, "cnf": {}, "m2mint_canary": false, "tenant": "blue"
         });
         let minted = minter().mint(&Claims { extra: extra.as_object(), ..claims() }).unwrap();
         let payload: Value = serde_json::from_str(&part(&minted, 1)).unwrap();
@@ -243,6 +295,17 @@ mod tests {
     fn no_scope_is_an_empty_string_and_an_empty_array() {
         let minted = minter().mint(&Claims { scopes: &[], ..claims() }).unwrap();
         assert!(part(&minted, 1).contains(r#""scope":"","scp":[],"stt":1"#));
+    }
+
+    #[test]
+    fn a_canary_is_of_nobody_allows_nothing_and_says_what_it_is() {
+        let now = UnixTime::from_secs(1_800_000_000);
+        let minted = minter().mint_canary("https://auth.example.com/auth", "event", now, 3600).unwrap();
+        let payload: Value = serde_json::from_str(&part(&minted, 1)).unwrap();
+        assert_eq!(payload["m2mint_canary"], json!(true));
+        assert_eq!((&payload["sub"], &payload["client_id"]), (&json!(CANARY_CLIENT), &json!(CANARY_CLIENT)));
+        assert_eq!((&payload["scope"], &payload["scp"]), (&json!(""), &json!([])));
+        assert_eq!(payload["exp"].as_i64().unwrap() - payload["iat"].as_i64().unwrap(), 60);
     }
 
     #[test]

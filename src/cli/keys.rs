@@ -1,8 +1,9 @@
-//! `m2mint keys [list]|plan|verifiers|rotate|revoke|recover`
+//! `m2mint keys [list]|plan|canary|verifiers|rotate|revoke|recover`
 //!
 //! Keys are changed by the server alone. These verbs leave it a request in the file and wait for the outcome; without a
 //! server, the request is met when the next one starts.
 
+mod canary;
 mod plan;
 mod verifiers;
 
@@ -52,6 +53,17 @@ pub enum Action {
     /// Show who fetches the JWKS and comes back, and who of them has the standby already
     #[command(after_help = "Example: m2mint keys verifiers --json")]
     Verifiers,
+    /// Print a token that the standby signs: it shows whether a service knows the next key, and allows nothing
+    #[command(
+        after_help = "It is good for 60s at most, has no scopes, no client, and the claim \"m2mint_canary\": true. A service that knows \
+                      the standby answers 403, one that does not 401. Introspection calls it inactive.\n\n\
+                      Example: m2mint keys canary --audience event"
+    )]
+    Canary {
+        /// The service that is to be tried
+        #[arg(long, value_name = "NAME")]
+        audience: String,
+    },
     /// Let the standby sign from now on, or as soon as every verifier can know it
     #[command(after_help = "Example: m2mint keys rotate")]
     Rotate {
@@ -103,6 +115,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         Action::Plan { rotations } => {
             plan::show(&look(&store, config.rotation)?, usize::from(*rotations), as_json)
         }
+        Action::Canary { audience } => canary::run(&config, &store, audience, as_json),
         Action::Verifiers => verifiers::show(&look(&store, config.rotation)?, as_json),
         Action::Rotate { alg } => rotate(&store, served, config.rotation, *alg, as_json),
         Action::Revoke { kid, yes } => revoke(&store, served, config.rotation, kid, *yes, as_json),

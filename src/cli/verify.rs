@@ -10,7 +10,7 @@ use m2mint_keys::json;
 use m2mint_keys::jwk::JwkSet;
 use m2mint_keys::key_ring::KeyRecord;
 use m2mint_keys::time::UnixTime;
-use m2mint_keys::token;
+use m2mint_keys::token::{self, CANARY_CLAIM};
 use m2mint_keys::verify::{DEFAULT_LEEWAY, MAX_TOKEN_BYTES, Policy, Rejection, Verified, Verifier};
 use serde_json::{Map, Value, json};
 
@@ -266,6 +266,7 @@ fn row(name: &str, value: &Value, now: UnixTime, in_header: bool) -> Vec<String>
         (false, "iat") => time("issued in the future,", "issued"),
         (false, "nbf") => time("good only", "good since"),
         (false, "exp") => time("expires", "expired"),
+        (false, CANARY_CLAIM) => "a canary: the standby signed it, and it allows nothing".into(),
         (false, "stt") => match seconds {
             Some(0) => "a session token, which no service takes for an access token".into(),
             Some(1) => "an access token".into(),

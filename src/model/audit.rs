@@ -101,6 +101,8 @@ pub enum Action {
     KeyDelete,
     /// A key was taken out at once.
     KeyRevoke,
+    /// The standby signed a canary.
+    KeyCanary,
     /// The keys of a file that was put back follow what is known of them from after the backup.
     KeyRecover,
     /// The wall clock was set.
@@ -151,6 +153,7 @@ impl Action {
             Self::KeyStandby => "key.standby",
             Self::KeyDelete => "key.delete",
             Self::KeyRevoke => "key.revoke",
+            Self::KeyCanary => "key.canary",
             Self::KeyRecover => "key.recover",
             Self::ClockJump => "clock.jump",
             Self::ClockTrust => "clock.trust",

@@ -353,7 +353,11 @@ fn signing_halves<'a>(
     active.map(|active| Ok((active.kid.clone(), keys::sealed(db, &active.kid)?))).collect()
 }
 
-fn unseal(master: &MasterKey, kid: &Kid, sealed: Option<Vec<u8>>) -> Result<Arc<Minter>, RotationError> {
+/// The minter of a key, whose private half has to be there.
+///
+/// # Errors
+/// [`RotationError`] when it is not, or `master` did not seal it.
+pub fn unseal(master: &MasterKey, kid: &Kid, sealed: Option<Vec<u8>>) -> Result<Arc<Minter>, RotationError> {
     let sealed = sealed.ok_or_else(|| RotationError::NoPrivateHalf(kid.to_string()))?;
     let seed = master.open(kid, &sealed).map_err(|_| RotationError::WrongMasterKey)?;
     let key = SigningKey::from_seed(&seed)?;

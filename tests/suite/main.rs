@@ -12,6 +12,7 @@ mod admin_keys;
 mod algorithms;
 mod audit;
 mod audit_tampering;
+mod canary;
 mod clients_api;
 mod command_line;
 mod configuration;

@@ -55,6 +55,24 @@ fn the_first_standby_may_be_promoted_at_once_and_any_other_after_a() {
 }
 
 #[test]
+fn a_canary_is_signed_by_a_standby_that_is_served_and_outlived_by_its_key() {
+    let minute = Duration::from_secs(60);
+    let mut ring = KeyRing::found(key(1), key(2), at(0), L);
+    assert_eq!(ring.allow_canary(at(0), minute), Err(CanaryError::NotServed));
+    ring.apply(&Transition::ConfirmServed, at(0), None, L);
+    assert_eq!(ring.allow_canary(at(0), minute), Ok((key(2).kid, minute)));
+    assert_eq!(ring.allow_canary(at(0), L * 2), Ok((key(2).kid, L)), "no longer than any token of the key");
+    // Signed by a clock that is set back by three days afterwards.
+    let ahead = 72 * 3_600_000;
+    ring.allow_canary(Moment { wall: at(ahead).wall, ..at(0) }, minute).unwrap();
+    ring.apply(&Transition::Promote, at(0), Some(key(3)), L);
+    ring.apply(&Transition::ConfirmServed, at(0), None, L);
+    ring.apply(&Transition::Promote, at(A), Some(key(4)), L);
+    ring.apply(&Transition::ConfirmServed, at(A), None, L);
+    assert_eq!(ring.deletion_in(&key(2).kid, &policy(), at(A)), Some(ahead + KEEP - A));
+}
+
+#[test]
 fn nothing_waits_from_before_it_was_served() {
     let mut ring = ring();
     ring.apply(&Transition::Promote, at(0), Some(key(3)), L);

@@ -67,6 +67,9 @@ pub enum Rejection {
     /// A required scope is missing.
     #[error("the scope {0} is missing")]
     MissingScope(String),
+    /// A canary: its signature is good, so the key that will sign next is known here. That is all that it is for.
+    #[error("a canary: the next key is known here, and nothing else is asked for")]
+    Canary,
     /// A notice of its revocation came.
     #[error("the token was revoked")]
     Revoked,
@@ -77,7 +80,7 @@ impl Rejection {
     #[must_use]
     pub const fn error(&self) -> BearerError {
         match self {
-            Self::MissingScope(_) => BearerError::InsufficientScope,
+            Self::MissingScope(_) | Self::Canary => BearerError::InsufficientScope,
             _ => BearerError::InvalidToken,
         }
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::json::{Item, Members};
 use crate::time::UnixTime;
-use crate::token::STT_ACCESS_TOKEN;
+use crate::token::{CANARY_CLAIM, STT_ACCESS_TOKEN};
 use crate::verify::{Policy, Rejection};
 
 /// The year 9999: beyond it is no date but an overflow waiting to happen.
@@ -45,6 +45,10 @@ impl Verified {
         }
         let audience = audience(&mut claims, policy)?;
         token_type(&mut claims, STT_ACCESS_TOKEN)?;
+        // Nobody who asks for a token can have one with this claim.
+        if claims.get(CANARY_CLAIM).is_some() {
+            return Err(Rejection::Canary);
+        }
         let scope = scope(&mut claims)?;
         let (subject, client_id) = (text(&mut claims, "sub")?, text(&mut claims, "client_id")?);
         // RFC 9068 §2.2: where no user takes part, the subject is the client.
