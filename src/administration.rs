@@ -1,6 +1,7 @@
 //! What administrators do to clients: checked, then stored in one transaction, with its entry of the audit log. HTTP and command line both come here.
 
 pub mod admin_keys;
+pub mod declared;
 pub mod services;
 
 use m2mint_keys::crypto::CryptoError;
@@ -83,6 +84,17 @@ pub enum AdministrationError {
     /// The client would be granted what no registered service understands.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Misfits(Vec<Misfit>),
+    /// A file declares none of the clients that there are, and all others were to be removed.
+    #[error(
+        "the file declares none of the clients that there are: with --prune, every one of them would be removed"
+    )]
+    DropsEveryClient,
+    /// What was to be done is no longer what was shown.
+    #[error("somebody changed services or clients meanwhile; nothing was done. Run it again")]
+    PlanChanged,
+    /// Concerning one client of several.
+    #[error("client {0}: {1}")]
+    OfClient(ClientId, Box<AdministrationError>),
     /// There is no such admin key.
     #[error("there is no admin key {0}")]
     UnknownAdminKey(String),
@@ -104,6 +116,16 @@ pub enum AdministrationError {
     /// The file.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl AdministrationError {
+    /// The same, saying which client it is about. What the file says is about none.
+    fn about_client(self, id: &ClientId) -> Self {
+        match self {
+            Self::Store(_) | Self::Crypto(_) => self,
+            refused => Self::OfClient(id.clone(), Box::new(refused)),
+        }
+    }
 }
 
 /// Result of an administrative change.

@@ -179,6 +179,21 @@ impl Drop for Prepared {
     }
 }
 
+/// Writes a secret to a file of its own, mode 0600, where nothing is yet.
+///
+/// # Errors
+/// When something is there already, or it cannot be written.
+pub fn private_file(path: &Path, secret: &str) -> Result<Prepared> {
+    let nowhere_else = Destination {
+        to_file: Some(path.to_owned()),
+        env_file: None,
+        env_name: None,
+        systemd_cred: None,
+        overwrite: false,
+    };
+    nowhere_else.write(path, secret, format!("in {}", path.display()))
+}
+
 /// Writes beside a file what will replace it, for the same owner.
 fn replace(path: &Path, content: &str, told: String) -> Result<Prepared> {
     let mut name = path.file_name().unwrap_or_default().to_owned();

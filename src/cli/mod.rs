@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 pub mod admin_keys;
+pub mod apply;
 pub mod audiences;
 pub mod audit;
 pub mod backup;
@@ -9,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod destination;
 pub mod doctor;
+pub mod export;
 pub mod init;
 pub mod keys;
 pub mod manual;
@@ -107,6 +109,12 @@ enum Verb {
         #[arg(long, global = true)]
         json: bool,
     },
+    /// Make services and clients what files declare
+    #[command(after_help = apply::HELP)]
+    Apply(apply::Apply),
+    /// Print services and clients as a file that `m2mint apply` takes
+    #[command(after_help = "Example: m2mint export > clients.toml")]
+    Export(export::Export),
     /// Add, list and remove the secrets of a client
     #[command(after_help = "Example: m2mint secrets add task-service --expires-in 90d")]
     Secrets {
@@ -258,6 +266,14 @@ pub fn main() -> ExitCode {
         Verb::Services { action, json } => {
             services::run(settings, &action.unwrap_or(services::Action::List), json)
         }
+        Verb::Apply(arguments) => match apply::run(settings, &arguments) {
+            Ok(true) if arguments.detailed_exitcode => {
+                return output::all_was_shown()
+                    .map_or_else(|error| error.exit_code(), |()| apply::CHANGED.into());
+            }
+            done => done.map(drop),
+        },
+        Verb::Export(export) => export::run(settings, &export),
         Verb::Secrets { action, json } => secrets::run(settings, &action, json),
         Verb::AdminKeys { action, json } => admin_keys::run(settings, &action, json),
         Verb::Audit { action, json, filter } => {

@@ -10,6 +10,7 @@
 //! | [`spelling`] | what was probably meant by a wrong name |
 //! | [`secret`] | client secrets and admin keys |
 //! | [`client`] | the client, as administrators see it |
+//! | [`declaration`] | services and clients as a file declares them |
 //! | [`host`] | hosts as requests and web pages name them |
 //! | [`network`] | IP networks |
 //! | [`restrictions`] | from where, when and how often a client gets tokens |
@@ -21,6 +22,7 @@
 pub mod audience;
 pub mod audit;
 pub mod client;
+pub mod declaration;
 pub mod grants;
 pub mod host;
 pub mod names;

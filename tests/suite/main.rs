@@ -19,6 +19,7 @@ mod configuration;
 mod connections;
 mod crash;
 mod dashboard;
+mod declared;
 mod demo;
 mod doctor;
 mod erasure;

@@ -1,0 +1,84 @@
+//! `m2mint export`
+
+use clap::Args;
+use m2mint_keys::time::UnixTime;
+use serde_json::json;
+
+use crate::cli::output::{self, Result};
+use crate::cli::{Settings, config};
+use crate::clock::Clock;
+use crate::model::SecretHash;
+use crate::model::declaration::write;
+use crate::store::clients::StoredSecret;
+use crate::store::{Store, clients, services};
+
+/// How many clients are read at a time.
+const PAGE: usize = 500;
+
+/// What to print.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Print the hashes of secrets too, so that another server accepts them
+    #[arg(long)]
+    with_secret_hashes: bool,
+    /// Print JSON: the file as a text in it
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn run(settings: &Settings, export: &Export) -> Result {
+    let config = config::load(settings)?;
+    let store = Store::open(&config.database, None)?;
+    let now = Clock::system().wall();
+    let mut whole = String::new();
+    let mut say = |text: String| {
+        if export.json {
+            whole.push_str(&text);
+            whole.push('\n');
+        } else {
+            output::line(&text);
+        }
+    };
+    for service in store.read(services::all)?.values() {
+        say(write::service(service));
+    }
+    let mut after = None;
+    loop {
+        let (page, next) = store.read(|db| clients::page(db, after.as_ref(), PAGE, None))?;
+        for client in page {
+            let mut secrets = Vec::new();
+            if export.with_secret_hashes {
+                let all = store.read(|db| clients::secrets(db, client.id.as_str()))?;
+                let (hashes, left_out) = portable(all, now);
+                if left_out > 0 {
+                    say(format!("# {left_out} more: chosen by somebody, or with an end"));
+                }
+                secrets = hashes;
+            }
+            say(write::client(&client.id, &client.settings, &secrets));
+        }
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if export.json { output::json(&json!({"toml": whole})) } else { Ok(()) }
+}
+
+/// Hashes that mean the same elsewhere, and how many secrets have none: a chosen one needs its slow hash, and the end of
+/// another would be lost.
+fn portable(secrets: Vec<StoredSecret>, now: UnixTime) -> (Vec<[u8; 32]>, usize) {
+    let (mut hashes, mut left_out) = (Vec::new(), 0);
+    for secret in secrets {
+        match secret.hash {
+            SecretHash::Sha256(digest) if secret.expires_at.is_none() => hashes.push(digest),
+            _ if secret.expires_at.is_some_and(|end| end <= now) => {}
+            _ => left_out += 1,
+        }
+    }
+    (hashes, left_out)
+}
