@@ -3,6 +3,7 @@
 pub mod admin_keys;
 pub mod declared;
 pub mod services;
+pub mod unused;
 
 use m2mint_keys::crypto::CryptoError;
 use m2mint_keys::signing_key::Algorithm;

@@ -3,6 +3,7 @@
 //! Reading takes no lock. The file's log of changes says what to reread, whether this process or another one wrote it.
 
 pub mod admin_keys;
+pub mod grant_uses;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::directory::admin_keys::AdminKeys;
+use crate::directory::grant_uses::GrantUses;
 use crate::limits::Wait;
 use crate::limits::turns::Turns;
 use crate::model::names::split_scopes;
@@ -155,8 +157,9 @@ struct Progress {
     prune_grants_at: usize,
 }
 
-/// When secrets and admin keys were last used, as far as that is not written yet.
+/// When secrets, admin keys and grants were last used, as far as that is not written yet.
 pub struct Uses {
+    grants: std::collections::HashMap<store::grant_uses::Grant, store::grant_uses::Times>,
     secrets: Vec<clients::Use>,
     admin_keys: Vec<store::admin_keys::Use>,
 }
@@ -168,7 +171,8 @@ impl Uses {
     /// [`StoreError`] when the file cannot be written.
     pub fn save(&self, db: &Connection) -> Result<()> {
         clients::save_last_used(db, &self.secrets)?;
-        store::admin_keys::save_last_used(db, &self.admin_keys)
+        store::admin_keys::save_last_used(db, &self.admin_keys)?;
+        store::grant_uses::save(db, &self.grants)
     }
 }
 
@@ -178,6 +182,7 @@ pub type Renamed = std::collections::HashMap<Box<str>, Vec<Names>>;
 /// Every client, every revoked token, every admin key and every action that was renamed, in memory.
 pub struct Directory {
     admin_keys: AdminKeys,
+    grant_uses: GrantUses,
     renamed: ArcSwap<Renamed>,
     clients: HashMap<ClientId, IssuingClient>,
     revoked: HashMap<Box<str>, i64>,
@@ -201,6 +206,7 @@ impl Directory {
         let count = store.read(clients::count)?;
         let directory = Self {
             admin_keys: AdminKeys::default(),
+            grant_uses: GrantUses::default(),
             renamed: ArcSwap::default(),
             clients: HashMap::with_capacity(count),
             revoked: HashMap::new(),
@@ -282,16 +288,23 @@ impl Directory {
         }
     }
 
+    /// What clients ask for and get.
+    #[must_use]
+    pub const fn grant_uses(&self) -> &GrantUses {
+        &self.grant_uses
+    }
+
     /// Takes the uses that have not been written yet.
     #[must_use]
     pub fn take_uses(&self) -> Uses {
         let secrets = self.used.lock().drain().collect();
-        Uses { secrets, admin_keys: self.admin_keys.take_uses() }
+        Uses { secrets, admin_keys: self.admin_keys.take_uses(), grants: self.grant_uses.take() }
     }
 
     /// Takes back what could not be written, for the next write. What was noted since is newer.
     pub fn put_back_uses(&self, uses: Uses) {
         self.admin_keys.put_back_uses(uses.admin_keys);
+        self.grant_uses.put_back(uses.grants);
         let mut used = self.used.lock();
         for (secret, at) in uses.secrets {
             used.entry(secret).or_insert(at);

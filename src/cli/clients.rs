@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::administration::{self, NewClient};
 use crate::cli::destination::Destination;
 use crate::cli::output::{self, CliError, Result};
-use crate::cli::{Settings, config, table};
+use crate::cli::{Settings, config, table, unused};
 use crate::clock::Clock;
 use crate::http::client_json;
 use crate::model::audit::Origin;
@@ -65,6 +65,9 @@ pub enum Action {
         #[command(flatten)]
         fields: Fields,
     },
+    /// Say which clients, secrets and grants nobody used lately
+    #[command(after_help = unused::HELP)]
+    Unused(unused::Unused),
     /// Remove a client: it gets no more tokens
     #[command(after_help = "Example: m2mint clients remove task-service")]
     Remove {
@@ -155,6 +158,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             output::line(&format!("secret     {told}"));
         }
         Action::List => list(&store, as_json)?,
+        Action::Unused(unused) => unused::run(&store, unused, now, as_json)?,
         Action::Show { id } => {
             show(&require(&store, id)?, as_json)?;
         }

@@ -22,6 +22,7 @@ pub mod services;
 pub mod table;
 pub mod terminal;
 pub mod token;
+pub mod unused;
 pub mod verifier;
 pub mod verify;
 pub mod web;

@@ -243,7 +243,10 @@ impl Issuer {
             extra: request.extra,
         })?;
         self.tokens.count(request.client_id, audience);
-        Ok(Issued { token, lifetime, scope: scopes.join(" ") })
+        let scope = scopes.join(" ");
+        let asked = request.scopes.as_deref();
+        self.directory.grant_uses().note(request.client_id, audience, &scope, asked, now);
+        Ok(Issued { token, lifetime, scope })
     }
 
     async fn wait_for_clock(&self) -> Result<UnixTime, Refusal> {

@@ -18,7 +18,7 @@ pub const MAX_SERVICES: usize = 10_000;
 pub const MAX_DESCRIPTION_LENGTH: usize = 500;
 
 /// Scopes that OpenID Connect and SuperTokens define for any client. They are no service's actions.
-const PROTOCOL_SCOPES: [&str; 3] = ["openid", "offline", "offline_access"];
+pub const PROTOCOL_SCOPES: [&str; 3] = ["openid", "offline", "offline_access"];
 
 /// Verbs that one service uses where another uses its neighbour.
 const SYNONYMS: [&[&str]; 5] = [
@@ -313,7 +313,12 @@ impl Names {
     /// Whether `scope` is one of the names.
     #[must_use]
     pub fn contain(&self, scope: &str) -> bool {
-        self.action.as_str() == scope || self.former.iter().any(|(name, _)| name.as_str() == scope)
+        self.all().any(|name| name == scope)
+    }
+
+    /// Every name, also those that can no longer be asked for.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.action.as_str()).chain(self.former.iter().map(|(name, _)| name.as_str()))
     }
 
     /// Whether `scope`, one of the names, can be asked for at `now`.

@@ -9,6 +9,7 @@
 //! | [`revocations`] | revoked tokens |
 //! | [`audit`] | the audit log and its signed heads |
 //! | [`changes`] | what changed since, also by other processes |
+//! | [`grant_uses`] | when clients last used what they are granted |
 //! | [`services`] | registered services |
 //! | [`verifiers`] | who fetches the key set |
 //! | [`admin_keys`] | who may administer, besides whoever holds a key of the configuration |
@@ -18,6 +19,7 @@ pub mod audiences;
 pub mod audit;
 pub mod changes;
 pub mod clients;
+pub mod grant_uses;
 pub mod keys;
 pub mod revocations;
 pub mod schema;

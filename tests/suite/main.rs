@@ -54,5 +54,6 @@ mod token_bought;
 mod token_dialects;
 mod token_errors;
 mod token_explained;
+mod unused;
 mod verifier_pack;
 mod verifier_recipes;
