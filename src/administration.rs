@@ -330,7 +330,14 @@ pub fn add_secret(
         let secret_id = clients::add_secret(db, id, &hash, now, expires_at)?;
         let entry = Entry::new(now, origin, Action::SecretAdd).about(id).with("secret", secret_id);
         audit::append(db, &entry.with("expires_at", expires_at.map(date)))?;
-        Ok(StoredSecret { id: secret_id, hash, created_at: now, expires_at, last_used_at: None })
+        Ok(StoredSecret {
+            id: secret_id,
+            hash,
+            created_at: now,
+            expires_at,
+            last_used_at: None,
+            last_used_from: None,
+        })
     })
 }
 
@@ -367,7 +374,14 @@ pub fn rotate_secrets(
         let entry = Entry::new(now, origin, Action::SecretRotate).about(id).with("secret", secret_id);
         let ids: Vec<_> = retiring.iter().map(|secret| secret.id).collect();
         audit::append(db, &entry.with("retiring", ids).with("retiring_until", date(until)))?;
-        let new = StoredSecret { id: secret_id, hash, created_at: now, expires_at: None, last_used_at: None };
+        let new = StoredSecret {
+            id: secret_id,
+            hash,
+            created_at: now,
+            expires_at: None,
+            last_used_at: None,
+            last_used_from: None,
+        };
         Ok((new, retiring))
     })
 }

@@ -4,8 +4,10 @@
 
 pub mod admin_keys;
 pub mod grant_uses;
+pub mod retiring;
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -19,6 +21,7 @@ use rusqlite::Connection;
 
 use crate::directory::admin_keys::AdminKeys;
 use crate::directory::grant_uses::GrantUses;
+use crate::directory::retiring::{Retiring, RetiringUse};
 use crate::limits::Wait;
 use crate::limits::turns::Turns;
 use crate::model::names::split_scopes;
@@ -132,6 +135,12 @@ pub struct SlowCheck {
 }
 
 impl Secret {
+    /// When it stops being accepted, if it does.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<UnixTime> {
+        (self.expires_at != i64::MAX).then(|| UnixTime::from_millis(self.expires_at))
+    }
+
     fn new(stored: StoredSecret) -> Self {
         Self {
             id: stored.id,
@@ -179,6 +188,9 @@ impl Uses {
 /// The actions that have several names, by audience.
 pub type Renamed = std::collections::HashMap<Box<str>, Vec<Names>>;
 
+/// Client and id of a secret, and when and from where it was used.
+type SecretsUsed = std::collections::HashMap<(Box<str>, i64), (UnixTime, Option<IpAddr>)>;
+
 /// Every client, every revoked token, every admin key and every action that was renamed, in memory.
 pub struct Directory {
     admin_keys: AdminKeys,
@@ -187,7 +199,8 @@ pub struct Directory {
     clients: HashMap<ClientId, IssuingClient>,
     revoked: HashMap<Box<str>, i64>,
     progress: Mutex<Progress>,
-    used: Mutex<std::collections::HashMap<(Box<str>, i64), UnixTime>>,
+    used: Mutex<SecretsUsed>,
+    retiring: Retiring,
     /// Whether any client has a chosen secret: then unknown clients must cost as much as known ones.
     any_slow_secret: AtomicBool,
     /// Whether signing keys changed, or requests concerning them came, that the keeper has not taken in.
@@ -212,6 +225,7 @@ impl Directory {
             revoked: HashMap::new(),
             progress: Mutex::default(),
             used: Mutex::default(),
+            retiring: Retiring::default(),
             any_slow_secret: AtomicBool::new(false),
             keys_changed: AtomicBool::new(false),
         };
@@ -274,8 +288,21 @@ impl Directory {
         self.revoked.pin().contains_key(jti)
     }
 
-    /// Notes that a secret of the client `id` was accepted. Written to the file later, in batches.
-    pub fn note_use(&self, id: &str, secret: &Secret, now: UnixTime) {
+    /// Secrets that are used although they will not be accepted much longer.
+    #[must_use]
+    pub const fn retiring(&self) -> &Retiring {
+        &self.retiring
+    }
+
+    /// Notes that a secret of the client `id` was accepted, from there. Written to the file later, in batches.
+    pub fn note_use(
+        &self,
+        id: &str,
+        client: &IssuingClient,
+        secret: &Secret,
+        from: Option<IpAddr>,
+        now: UnixTime,
+    ) {
         let last = secret.last_used_at.load(Ordering::Relaxed);
         let fresh = now.millis().saturating_sub(last) < m2mint_keys::time::millis(USE_RESOLUTION);
         if !fresh
@@ -284,7 +311,13 @@ impl Directory {
                 .compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            self.used.lock().insert((id.into(), secret.id), now);
+            self.used.lock().insert((id.into(), secret.id), (now, from));
+            if let Some(ends_at) = secret.ends_at() {
+                let is_later = |other: &Secret| other.id > secret.id && other.expires_at > now.millis();
+                let is_replaced = client.secrets.as_slice().iter().any(is_later);
+                let used = RetiringUse { client: id, secret: secret.id, ends_at, is_replaced, from };
+                self.retiring.note(&used, now);
+            }
         }
     }
 

@@ -108,10 +108,11 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let when = |time: Option<UnixTime>| time.map_or_else(|| "never".to_owned(), date);
             let row = |secret: &StoredSecret| {
                 let id = secret.id.to_string();
-                vec![id, date(secret.created_at), when(secret.expires_at), when(secret.last_used_at)]
+                let from = secret.last_used_from.map(|from| from.to_string()).unwrap_or_default();
+                vec![id, date(secret.created_at), when(secret.expires_at), when(secret.last_used_at), from]
             };
             table::print(
-                &["ID", "CREATED", "EXPIRES", "LAST USED"],
+                &["ID", "CREATED", "EXPIRES", "LAST USED", "FROM"],
                 &secrets.iter().map(row).collect::<Vec<_>>(),
             );
         }
@@ -190,6 +191,7 @@ fn to_json(secret: &StoredSecret) -> Map<String, Value> {
         ("createdAt", json!(date(secret.created_at))),
         ("expiresAt", json!(secret.expires_at.map(date))),
         ("lastUsedAt", json!(secret.last_used_at.map(date))),
+        ("lastUsedFrom", json!(secret.last_used_from)),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

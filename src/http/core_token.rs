@@ -45,15 +45,20 @@ pub async fn issue(_: Admin, request: HttpRequest, body: Body, state: Data<State
     pressure::let_by(&request, &state).await.map_err(unavailable_or_oauth)?;
     let input = Parameters::from_object(input);
     let (caller, extras) = (Caller::for_another(&request, &state), Extras { issuer, claims });
-    let issued = token::issue(&state, &input, Spelling::Snake, authorization, &caller, extras).await;
-    let issued = issued.map_err(unavailable_or_oauth)?;
-    Ok(answer(json!({
+    let bought = token::issue(&state, &input, Spelling::Snake, authorization, &caller, extras).await;
+    let bought = bought.map_err(unavailable_or_oauth)?;
+    let issued = &bought.issued;
+    let mut response = answer(json!({
         "status": "OK",
         "access_token": issued.token,
         "token_type": "Bearer",
         "expires_in": issued.lifetime,
         "scope": issued.scope,
-    })))
+    }));
+    if let Some((name, end)) = bought.sunset() {
+        response.headers_mut().insert(name, end);
+    }
+    Ok(response)
 }
 
 /// `POST /recipe/oauth/introspect`
@@ -86,7 +91,8 @@ pub async fn revoke(admin: Admin, request: HttpRequest, body: Body, state: Data<
         true => Some(
             token::authenticate(&state, &given, Spelling::Snake, &authorization, &caller)
                 .await
-                .map_err(unavailable_or_oauth)?,
+                .map_err(unavailable_or_oauth)?
+                .client_id,
         ),
         false => None,
     };

@@ -67,6 +67,7 @@ fn write(state: &State, exchanges: &Exchanges, format: Format) -> String {
     about_the_program(&mut text, state);
     about_requests(&mut text, state, exchanges);
     about_tokens(&mut text, state);
+    about_secrets(&mut text, state);
     about_keys(&mut text, state);
     about_the_database(&mut text, state);
     about_connections(&mut text, &state.connections.count());
@@ -135,6 +136,25 @@ fn about_tokens(text: &mut Text, state: &State) {
     text.sample(&[("client", OTHER), ("audience", OTHER)], told.other);
     text.family("m2mint_clients", Kind::Gauge, "Clients that there are.")
         .sample(&[], state.directory.count());
+}
+
+fn about_secrets(text: &mut Text, state: &State) {
+    let (retiring, now) = (state.directory.retiring(), state.clock.wall());
+    let help = "Uses of secrets that will soon not be accepted any more, looked at once a minute for each.";
+    text.family("m2mint_retiring_secret_uses", Kind::Counter, help).sample(&[], retiring.uses());
+    let still_used = retiring.still_used(state.issuer.tokens().most(), now);
+    let ids: Vec<_> = still_used.iter().map(|one| one.secret.to_string()).collect();
+    let help = "Until a secret that was used within a day stops being accepted; the first to end.";
+    text.family("m2mint_retiring_secret_end_seconds", Kind::Gauge, help);
+    for (one, id) in still_used.iter().zip(&ids) {
+        let labels = [("client", one.client.as_str()), ("secret", id.as_str())];
+        text.sample(&labels, seconds(one.ends_at.millis_since(now)));
+    }
+    let help = "From how many addresses it was used within a day.";
+    text.family("m2mint_retiring_secret_addresses", Kind::Gauge, help);
+    for (one, id) in still_used.iter().zip(&ids) {
+        text.sample(&[("client", one.client.as_str()), ("secret", id.as_str())], one.addresses);
+    }
 }
 
 fn about_keys(text: &mut Text, state: &State) {

@@ -33,7 +33,8 @@ async fn answer(
     let body = token::bounded(body)?;
     let parameters = token::read(request, &body)?;
     let caller = Caller::of(request, state);
-    let client_id = token::authenticate(state, &parameters, Spelling::Snake, authorization, &caller).await?;
+    let client = token::authenticate(state, &parameters, Spelling::Snake, authorization, &caller).await?;
+    let client_id = client.client_id;
     let token = parameters.text("token")?.ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
     let Some(token) = state.issuer.inspect(token) else { return Ok(()) };
     if token.client_id != client_id {

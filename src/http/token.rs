@@ -3,6 +3,7 @@
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use m2mint_keys::time::UnixTime;
 
 use crate::http::State;
 use crate::http::error::{Code, OAuthError, PublicError};
@@ -13,7 +14,11 @@ use crate::http::request::{Authorization, Body, content_type, is_too_large};
 use crate::issuer::{Issued, Refusal, TokenRequest};
 use crate::limits::Door;
 use crate::limits::source::Source;
+use crate::model::audit::datable;
 use crate::model::names::split_scopes;
+
+/// RFC 8594.
+const SUNSET: HeaderName = HeaderName::from_static("sunset");
 
 /// The only grant there is (RFC 6749 §4.4.2).
 pub const GRANT_TYPE: &str = "client_credentials";
@@ -144,6 +149,33 @@ pub struct Extras<'a> {
     pub claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
 }
 
+/// A token, and what it was bought with.
+#[derive(Debug)]
+pub struct Bought {
+    /// The token.
+    pub issued: Issued,
+    /// When the secret stops being accepted, if it does.
+    pub secret_ends_at: Option<UnixTime>,
+}
+
+impl Bought {
+    /// RFC 8594 §3: when the way by which this was got will be gone. HTTP tells it to the second.
+    #[must_use]
+    pub fn sunset(&self) -> Option<(HeaderName, HeaderValue)> {
+        let end = httpdate::fmt_http_date(datable(self.secret_ends_at?));
+        Some((SUNSET, HeaderValue::from_str(&end).ok()?))
+    }
+}
+
+/// A client that showed one of its secrets.
+#[derive(Debug, Clone, Copy)]
+pub struct Authenticated<'a> {
+    /// Who it is.
+    pub client_id: &'a str,
+    /// When that secret stops being accepted, if it does.
+    pub secret_ends_at: Option<UnixTime>,
+}
+
 /// Authenticates the client and issues what it asks for.
 ///
 /// # Errors
@@ -155,7 +187,7 @@ pub async fn issue(
     authorization: Authorization,
     caller: &Caller,
     extras: Extras<'_>,
-) -> Result<Issued, OAuthError> {
+) -> Result<Bought, OAuthError> {
     match parameters.text(spelling.grant_type())? {
         Some(GRANT_TYPE) => {}
         Some(_) => {
@@ -166,7 +198,8 @@ pub async fn issue(
         }
         None => return Err(OAuthError::invalid_request(format!("{} is missing", spelling.grant_type()))),
     }
-    let client_id = authenticate(state, parameters, spelling, &authorization, caller).await?;
+    let authenticated = authenticate(state, parameters, spelling, &authorization, caller).await?;
+    let Authenticated { client_id, secret_ends_at } = authenticated;
     let request = TokenRequest {
         client_id,
         audience: audience(parameters)?,
@@ -175,7 +208,8 @@ pub async fn issue(
         extra: extras.claims,
     };
     let issued = state.issuer.issue(&request).await;
-    issued.map_err(|refusal| OAuthError { client: Some(client_id.into()), ..refusal.into() })
+    let issued = issued.map_err(|refusal| OAuthError { client: Some(client_id.into()), ..refusal.into() })?;
+    Ok(Bought { issued, secret_ends_at })
 }
 
 /// Who presents a secret.
@@ -200,7 +234,7 @@ impl Caller {
     }
 }
 
-/// Authenticates the client by the one method that it used, and answers its id.
+/// Authenticates the client by the one method that it used.
 ///
 /// # Errors
 /// `invalid_client`, `invalid_request` when it used two methods, or 429 when too many wrong secrets came before.
@@ -210,7 +244,7 @@ pub async fn authenticate<'a>(
     spelling: Spelling,
     authorization: &'a Authorization,
     caller: &Caller,
-) -> Result<&'a str, OAuthError> {
+) -> Result<Authenticated<'a>, OAuthError> {
     let missing = |what: &str| OAuthError::new(Code::InvalidClient, format!("{what} is missing"));
     let (id, secret) = (parameters.text(spelling.client_id())?, parameters.text(spelling.client_secret())?);
     let (id, secret) = match authorization {
@@ -237,12 +271,17 @@ pub async fn authenticate<'a>(
         }
     };
     let authenticated = try_secret(state, id, secret, caller).await;
-    authenticated.map_err(|error| OAuthError { client: Some(id.into()), ..error })?;
-    Ok(id)
+    let secret_ends_at = authenticated.map_err(|error| OAuthError { client: Some(id.into()), ..error })?;
+    Ok(Authenticated { client_id: id, secret_ends_at })
 }
 
 /// Tries a secret, if it may be tried: before that, nothing is hashed.
-async fn try_secret(state: &State, id: &str, secret: &str, caller: &Caller) -> Result<(), OAuthError> {
+async fn try_secret(
+    state: &State,
+    id: &str,
+    secret: &str,
+    caller: &Caller,
+) -> Result<Option<UnixTime>, OAuthError> {
     let door = if caller.for_another { Door::ClientOfAnother(id) } else { Door::Client(id) };
     let leave = state.limiter.admit(
         door,
@@ -254,7 +293,7 @@ async fn try_secret(state: &State, id: &str, secret: &str, caller: &Caller) -> R
     let leave = leave.map_err(OAuthError::guessed_too_often)?;
     let tried = state.issuer.authenticate(id, secret, caller.source).await;
     match &tried {
-        Ok(()) => state.limiter.right(&leave, state.clock.steady()),
+        Ok(_) => state.limiter.right(&leave, state.clock.steady()),
         Err(Refusal::Unavailable(_)) => state.limiter.untried(&leave, state.clock.steady()),
         Err(_) => state.limiter.wrong(&leave),
     }
@@ -297,8 +336,8 @@ pub fn scopes<'a>(parameters: &'a Parameters<'_>) -> Result<Option<Vec<&'a str>>
 
 /// RFC 6749 §5.1. Every value is made of characters that JSON does not escape: tokens are base64url, and a scope cannot
 /// hold a quote or a backslash.
-fn token_response(issued: &Issued, spelling: Spelling) -> HttpResponse {
-    let Issued { token, lifetime, scope } = issued;
+fn token_response(bought: &Bought, spelling: Spelling) -> HttpResponse {
+    let Issued { token, lifetime, scope } = &bought.issued;
     let names = match spelling {
         Spelling::Snake => {
             [r#"{"access_token":""#, r#"","token_type":"Bearer","expires_in":"#, r#","scope":""#]
@@ -312,7 +351,11 @@ fn token_response(issued: &Issued, spelling: Spelling) -> HttpResponse {
     }
     body.push_str("\"}");
     let header = |name: HeaderName, value: &'static str| (name, HeaderValue::from_static(value));
-    HttpResponse::Ok()
+    let mut response = HttpResponse::Ok();
+    if let Some(sunset) = bought.sunset() {
+        response.insert_header(sunset);
+    }
+    response
         .insert_header(header(CONTENT_TYPE, "application/json"))
         .insert_header(header(CACHE_CONTROL, "no-store"))
         .insert_header(header(PRAGMA, "no-cache"))

@@ -35,7 +35,8 @@ pub struct Authenticator {
 }
 
 enum Check {
-    Passed,
+    /// By a secret that ends then, if it does.
+    Passed(Option<UnixTime>),
     Failed(Denied),
     /// These slow hashes have to be tried.
     Slow(Vec<Arc<str>>),
@@ -50,7 +51,8 @@ impl Authenticator {
         Ok(Self { memory_key: crypto::random()?, slow: Semaphore::new(1), waiting: AtomicUsize::new(0) })
     }
 
-    /// Checks that `presented` is a live secret of a client that may use it, there and now.
+    /// Checks that `presented` is a live secret of a client that may use it, there and now. Answers when it stops being
+    /// accepted, if it does.
     ///
     /// # Errors
     /// [`Refusal::InvalidClient`], whatever is wrong; [`Refusal::Unavailable`] when too many slow checks are waiting.
@@ -61,12 +63,12 @@ impl Authenticator {
         presented: &str,
         source: Source,
         now: UnixTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<UnixTime>, Refusal> {
         if presented.len() > MAX_LENGTH {
             return Err(UNKNOWN);
         }
         let hashes = match self.check(directory, client_id, presented, source, now) {
-            Check::Passed => return Ok(()),
+            Check::Passed(end) => return Ok(end),
             Check::Failed(denied) => return Err(Refusal::InvalidClient(denied)),
             Check::Slow(hashes) => hashes,
         };
@@ -146,7 +148,7 @@ impl Authenticator {
         phc: &str,
         source: Source,
         now: UnixTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<UnixTime>, Refusal> {
         let guard = directory.guard();
         let client = directory.client(client_id, &guard).ok_or(UNKNOWN)?;
         let mut refusal = UNKNOWN;
@@ -156,8 +158,10 @@ impl Authenticator {
             {
                 slow.remembered.get_or_init(|| self.mac(client_id, presented));
                 match accept(directory, client_id, client, secret, source, now) {
+                    Check::Passed(end) => return Ok(end),
                     Check::Failed(denied) => refusal = Refusal::InvalidClient(denied),
-                    _ => return Ok(()),
+                    // Not again.
+                    Check::Slow(_) => {}
                 }
             }
         }
@@ -179,8 +183,8 @@ fn accept(
 ) -> Check {
     match accepts(client, secret, source, now) {
         Ok(()) => {
-            directory.note_use(id, secret, now);
-            Check::Passed
+            directory.note_use(id, client, secret, source.address(), now);
+            Check::Passed(secret.ends_at())
         }
         Err(denied) => Check::Failed(denied),
     }

@@ -172,11 +172,17 @@ impl Issuer {
         self.settings.store(Arc::new(settings));
     }
 
-    /// Checks that `secret` is one of the client's, and that it may be used there and now.
+    /// Checks that `secret` is one of the client's, and that it may be used there and now. Answers when it stops being
+    /// accepted, if it does.
     ///
     /// # Errors
     /// [`Refusal::InvalidClient`], whatever is wrong.
-    pub async fn authenticate(&self, client_id: &str, secret: &str, source: Source) -> Result<(), Refusal> {
+    pub async fn authenticate(
+        &self,
+        client_id: &str,
+        secret: &str,
+        source: Source,
+    ) -> Result<Option<UnixTime>, Refusal> {
         self.authenticator.authenticate(&self.directory, client_id, secret, source, self.clock.wall()).await
     }
 

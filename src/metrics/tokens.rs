@@ -114,6 +114,12 @@ impl Tokens {
         }
     }
 
+    /// How many are told by name.
+    #[must_use]
+    pub const fn most(&self) -> usize {
+        self.most
+    }
+
     /// Counts one.
     pub fn count(&self, client: &str, audience: &str) {
         let slots = self.slots.pin();

@@ -1,6 +1,7 @@
 //! Clients and their secrets.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use m2mint_keys::time::{UnixTime, millis};
@@ -27,6 +28,8 @@ pub struct StoredSecret {
     pub expires_at: Option<UnixTime>,
     /// When it was last accepted, to within a minute.
     pub last_used_at: Option<UnixTime>,
+    /// Where it then came from; `None` when that is not known, or was a program on this machine.
+    pub last_used_from: Option<IpAddr>,
 }
 
 /// What issuing tokens needs to know of a client, as text: parsed once, when it is loaded into memory.
@@ -49,8 +52,8 @@ pub struct IssuingRow<'a> {
     pub restrictions: Restrictions,
 }
 
-/// Client and id of a secret, and when it was used.
-pub type Use = ((Box<str>, i64), UnixTime);
+/// Client and id of a secret, and when and from where it was used.
+pub type Use = ((Box<str>, i64), (UnixTime, Option<IpAddr>));
 
 const COLUMNS: &str = "id, name, enabled, scope, audience, audience_scopes, token_lifetime, extra, created_at, \
      updated_at, networks, not_before, not_after, tokens_a_minute";
@@ -283,7 +286,8 @@ pub fn add_secret(
 /// [`StoreError`] when the file cannot be read.
 pub fn secrets(db: &Connection, client_id: &str) -> Result<Vec<StoredSecret>> {
     let mut statement = db.prepare_cached(
-        "SELECT id, kind, hash, created_at, expires_at, last_used_at FROM client_secrets WHERE client_id = ?1 ORDER BY id",
+        "SELECT id, kind, hash, created_at, expires_at, last_used_at, last_used_from FROM client_secrets
+         WHERE client_id = ?1 ORDER BY id",
     )?;
     let rows = statement.query_map([client_id], secret)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -364,11 +368,11 @@ pub fn remove_secrets(db: &Connection, client_id: &str) -> Result<()> {
 /// [`StoreError`] when the file cannot be written.
 pub fn save_last_used(db: &Connection, used: &[Use]) -> Result<()> {
     let mut statement = db.prepare_cached(
-        "UPDATE client_secrets SET last_used_at = ?3
+        "UPDATE client_secrets SET last_used_at = ?3, last_used_from = ?4
          WHERE client_id = ?1 AND id = ?2 AND (last_used_at IS NULL OR last_used_at < ?3)",
     )?;
-    for ((client_id, id), at) in used {
-        statement.execute(params![client_id, id, at.millis()])?;
+    for ((client_id, id), (at, from)) in used {
+        statement.execute(params![client_id, id, at.millis(), from.map(|from| from.to_string())])?;
     }
     Ok(())
 }
@@ -384,8 +388,7 @@ pub fn for_issuing(
 ) -> Result<()> {
     const QUERY: &str = "SELECT id, enabled, scope, audience, audience_scopes, token_lifetime, tokens_revoked_at, \
          networks, not_before, not_after, tokens_a_minute FROM clients";
-    const SECRETS: &str =
-        "SELECT id, kind, hash, created_at, expires_at, last_used_at, client_id FROM client_secrets";
+    const SECRETS: &str = "SELECT id, kind, hash, created_at, expires_at, last_used_at, last_used_from, client_id FROM client_secrets";
     let snapshot = db.unchecked_transaction()?;
     // Both in the order of client ids, so that one pass over each is enough.
     let (mut clients, mut all_secrets) = match id {
@@ -416,7 +419,7 @@ pub fn for_issuing(
         };
         let mut secrets = Vec::with_capacity(1);
         while let Some(row) = next_secret {
-            if row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)? != client.id {
+            if row.get_ref(7)?.as_str().map_err(rusqlite::Error::from)? != client.id {
                 break;
             }
             secrets.push(secret(row)?);
@@ -497,6 +500,7 @@ fn secret(row: &Row<'_>) -> rusqlite::Result<StoredSecret> {
         created_at: UnixTime::from_millis(row.get(3)?),
         expires_at: row.get::<_, Option<i64>>(4)?.map(UnixTime::from_millis),
         last_used_at: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_millis),
+        last_used_from: row.get_ref(6)?.as_str_or_null()?.and_then(|from| from.parse().ok()),
     })
 }
 

@@ -42,6 +42,7 @@ mod overload;
 mod remote_verifier;
 mod restored_backup;
 mod restrictions;
+mod retiring_secrets;
 mod rotation;
 mod secret_places;
 mod secrets_nowhere;
