@@ -2,6 +2,7 @@
 
 pub mod admin_keys;
 pub mod declared;
+pub mod imported;
 pub mod services;
 pub mod unused;
 

@@ -170,7 +170,8 @@ fn prepare(steps: &[Step], folder: Option<&Path>) -> Result<(BTreeMap<ClientId, 
 }
 
 /// The client id, as far as it can name a file.
-fn file_name(id: &ClientId) -> String {
+#[must_use]
+pub fn file_name(id: &ClientId) -> String {
     const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'@');
     let name = utf8_percent_encode(id.as_str(), PLAIN).to_string();
     // Neither hidden, nor the folder itself, nor the one above.

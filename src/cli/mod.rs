@@ -11,6 +11,7 @@ pub mod demo;
 pub mod destination;
 pub mod doctor;
 pub mod export;
+pub mod import;
 pub mod init;
 pub mod keys;
 pub mod manual;
@@ -113,6 +114,15 @@ enum Verb {
     /// Make services and clients what files declare
     #[command(after_help = apply::HELP)]
     Apply(apply::Apply),
+    /// Take over the clients of another server
+    #[command(after_help = "Example: m2mint import supertokens --url http://127.0.0.1:3567")]
+    Import {
+        #[command(subcommand)]
+        from: import::From,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+    },
     /// Print services and clients as a file that `m2mint apply` takes
     #[command(after_help = "Example: m2mint export > clients.toml")]
     Export(export::Export),
@@ -274,6 +284,7 @@ pub fn main() -> ExitCode {
             }
             done => done.map(drop),
         },
+        Verb::Import { from, json } => import::run(settings, &from, json),
         Verb::Export(export) => export::run(settings, &export),
         Verb::Secrets { action, json } => secrets::run(settings, &action, json),
         Verb::AdminKeys { action, json } => admin_keys::run(settings, &action, json),

@@ -130,6 +130,18 @@ impl Web {
         self.run(Request::get(url).header("accept", "application/json").body(Vec::new()))
     }
 
+    /// Asks for a document, with headers that say more. One that is a secret stands in no log.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words.
+    pub fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> std::result::Result<Answer, String> {
+        let mut request = Request::get(url).header("accept", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.run(request.body(Vec::new()))
+    }
+
     /// Sends a form.
     ///
     /// # Errors

@@ -18,6 +18,12 @@ const DEFAULT_SCOPE: &str = "offline_access offline openid";
 
 const LIFESPAN: &str = "clientCredentialsGrantAccessTokenLifespan";
 
+/// Whether a field of a client has a meaning here, or is kept.
+#[must_use]
+pub fn defines(name: &str) -> bool {
+    KEPT.iter().any(|(kept, ..)| *kept == name) || MEANT.contains(&name) || DROPPED.contains(&name)
+}
+
 /// What a value must look like.
 #[derive(Clone, Copy)]
 enum Kind {

@@ -29,6 +29,7 @@ mod guessing;
 mod health;
 mod help;
 mod http2;
+mod imported;
 mod init;
 mod introspection;
 mod key_plan;
