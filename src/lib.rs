@@ -1,6 +1,6 @@
 //! m2mint, the machine-to-machine authorization server, as a library: what its binary and its tests are made of.
 //!
-//! Imports point one way: `cli` → `server` → `serving` → `http2` → `http` → `issuer`, `limits`, `administration`, `rotation` → `audit`, `directory` → `store` →
+//! Imports point one way: `cli` → `server` → `serving` → `http2` → `http` → `issuer`, `limits`, `administration`, `backup`, `rotation` → `audit`, `directory` → `store` →
 //! `metrics`, `model` → `m2mint_keys`.
 
 #![forbid(unsafe_code)]
@@ -8,6 +8,7 @@
 pub mod administration;
 pub mod audit;
 pub mod background;
+pub mod backup;
 pub mod beats;
 pub mod cli;
 pub mod clock;

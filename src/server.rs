@@ -12,6 +12,7 @@ use actix_web::web::Data;
 use actix_web::{App, HttpResponse, web};
 use arc_swap::ArcSwap;
 
+use crate::backup::schedule::{Progress, Schedule};
 use crate::beats::Beats;
 use crate::clock::Clock;
 use crate::config::{Config, Shown};
@@ -53,6 +54,7 @@ pub struct Server {
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     keeper: Running,
+    backups: Schedule,
 }
 
 impl Server {
@@ -95,6 +97,7 @@ impl Server {
             metrics: Arc::clone(&metrics),
             metrics_public: config.metrics_public,
             answers: Answers::default(),
+            backups: Arc::new(Progress::default()),
             connections: Arc::clone(&connections),
             dashboard: Dashboard::new(config.session_idle, config.tls.is_some()),
         });
@@ -138,8 +141,27 @@ impl Server {
         let handle = server.handle();
         let ended = tokio::spawn(server);
         let keeper = open.keeper.start()?;
+        let backups = Schedule::start(
+            &config.backup,
+            Arc::clone(&state.store),
+            state.keeper.clone(),
+            state.clock.clone(),
+            config.master_key.clone(),
+            Arc::clone(&state.backups),
+        )?;
         let longest_idle = config.connections.idle_time + config.connections.head_time;
-        Ok(Self { state, exchanges, listeners, connections, longest_idle, farewell, handle, ended, keeper })
+        Ok(Self {
+            state,
+            exchanges,
+            listeners,
+            connections,
+            longest_idle,
+            farewell,
+            handle,
+            ended,
+            keeper,
+            backups,
+        })
     }
 
     /// What handlers can reach.
@@ -175,6 +197,7 @@ impl Server {
         self.state.dashboard.set_idle(config.session_idle);
         self.state.trusted_proxies.store(Arc::new(config.trusted_proxies.clone()));
         self.state.keeper.set_settings(startup::rotation_settings(config));
+        self.backups.set(&config.backup);
         let issuer = self.state.issuer.settings().issuer.clone();
         self.state.admin_hosts.store(Arc::new(guards::hosts(config, &issuer)));
         self.state
@@ -233,9 +256,13 @@ impl Server {
         }
         turned_away.extend(self.listeners.turn_away());
         self.listeners.clean_up();
-        let keeper = self.keeper;
+        let (keeper, backups) = (self.keeper, self.backups);
         // Ends when the last write is on the disk.
-        if tokio::task::spawn_blocking(move || keeper.stop()).await.is_err() {
+        let stopped = tokio::task::spawn_blocking(move || {
+            backups.stop();
+            keeper.stop();
+        });
+        if stopped.await.is_err() {
             tracing::error!("the key keeper did not end as it should");
         }
         self.state.store.checkpoint();

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod manual;
 pub mod master_key;
 pub mod output;
+pub mod restore;
 pub mod secrets;
 pub mod serve;
 pub mod services;
@@ -178,15 +179,18 @@ enum Verb {
                             Example: m2mint doctor"
     )]
     Doctor(doctor::Doctor),
-    /// Copy the database to a file, also while a server works on it
+    /// Copy the database to a file, also while a server works on it, and read the copy again
     #[command(after_help = "Example: m2mint backup backup.db")]
     Backup {
-        /// The file to make
+        /// The file to make, or - for standard output
         to: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Put a backup in the place of the database, which is kept under another name
+    #[command(after_help = "Example: m2mint restore backup.db")]
+    Restore(restore::Restore),
     /// Print what makes a shell complete commands
     #[command(after_help = "Example: m2mint completions bash > /etc/bash_completion.d/m2mint")]
     Completions {
@@ -297,6 +301,7 @@ pub fn main() -> ExitCode {
         Verb::Verify(verify) => verify::run(settings, &verify),
         Verb::Doctor(doctor) => doctor::run(settings, &doctor),
         Verb::Backup { to, json } => backup::run(settings, &to, json),
+        Verb::Restore(restore) => restore::run(settings, &restore),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { folder } => manual::man(folder.as_deref()),
     };

@@ -9,6 +9,8 @@ pub use crate::model::audit::date_to_the_second as date;
 use serde_json::Value;
 
 use crate::administration::AdministrationError;
+use crate::backup::BackupError;
+use crate::backup::restore::RestoreError;
 use crate::cli::terminal::{self, BOLD, RED};
 use crate::config::Problems;
 use crate::config::keys::nearest;
@@ -62,6 +64,8 @@ failed!(
     RotationError,
     Problems,
     WitnessError,
+    BackupError,
+    RestoreError,
     io::Error,
     serde_json::Error
 );

@@ -30,7 +30,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 40] = [
+pub const KEYS: [Key; 43] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
@@ -117,6 +117,9 @@ pub const KEYS: [Key; 40] = [
     ),
     reloading("audiences", "none", "what tokens for an audience are signed with, where it is not EdDSA"),
     reloading("audit.keep", "400d", "how long the audit log is kept"),
+    reloading("backup.every", "never", "how often the server makes a backup by itself, such as 1d"),
+    reloading("backup.keep", "14", "how many of these backups are kept"),
+    reloading("backup.directory", "backups, beside database", "the folder that they are in"),
     key("metrics.public", "false", "whether /metrics is told without an admin key, where the admin API is"),
     key(
         "metrics.clients",

@@ -135,10 +135,23 @@ pub struct Config {
     pub rotation: Policy,
     /// How long entries of the audit log are kept.
     pub audit_keep: Duration,
+    /// The backups that the server makes by itself.
+    pub backup: BackupSettings,
     /// Whether metrics are told without an admin key.
     pub metrics_public: bool,
     /// How many pairs of client and audience metrics tell by name.
     pub metrics_clients: usize,
+}
+
+/// The backups that a server makes by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupSettings {
+    /// How often; `None` makes none.
+    pub every: Option<Duration>,
+    /// How many are kept.
+    pub keep: usize,
+    /// The folder that they are in.
+    pub directory: PathBuf,
 }
 
 /// What connections and requests may take.

@@ -16,7 +16,8 @@ use url::Url;
 use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
 use crate::config::{
-    Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown, Sources, TlsFiles,
+    BackupSettings, Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown,
+    Sources, TlsFiles,
 };
 use crate::http::dashboard::session::LONGEST_SESSION;
 use crate::limits::{self, source::TrustedProxy};
@@ -49,6 +50,9 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = HOUR;
 
 const SHORTEST_SESSION: Duration = Duration::from_secs(60);
+/// More often, a backup would be made while the last one is still being made.
+const SHORTEST_BACKUP: Duration = Duration::from_secs(60);
+const MOST_BACKUPS: usize = 10_000;
 
 const SHORTEST_AUDIT: Duration = Duration::from_secs(86_400);
 
@@ -145,6 +149,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     if audit_keep < SHORTEST_AUDIT {
         reader.problem("audit.keep", "what was done has to be kept for at least 1d");
     }
+    let backup = reader.backup(&database);
     let metrics_public = reader.value("metrics.public", false, parse_bool, bool::to_string);
     let metrics_clients =
         reader.value("metrics.clients", 100, parse_within(0..=MOST_NAMED_CLIENTS), usize::to_string);
@@ -175,6 +180,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         limits,
         rotation,
         audit_keep,
+        backup,
         metrics_public,
         metrics_clients,
     });
@@ -388,6 +394,21 @@ impl Reader<'_> {
         let count = texts.len();
         self.show("api_key", format!("(set, {count} key{})", if count == 1 { "" } else { "s" }), origin);
         texts.into_iter().map(SecretText::new).collect()
+    }
+
+    fn backup(&mut self, database: &Path) -> BackupSettings {
+        let every = self.value("backup.every", None, parse_every, |every| {
+            every.map_or("never".into(), |every| Span(every).to_string())
+        });
+        if every.is_some_and(|every| every < SHORTEST_BACKUP) {
+            self.problem("backup.every", "it must be at least 1m");
+        }
+        let keep = self.value("backup.keep", 14, parse_within(1..=MOST_BACKUPS), usize::to_string);
+        let directory =
+            self.value("backup.directory", database.with_file_name("backups"), parse_path, |path| {
+                path.display().to_string()
+            });
+        BackupSettings { every, keep, directory }
     }
 
     fn audiences(&mut self) -> Vec<AudienceAlgorithm> {

@@ -70,6 +70,7 @@ fn write(state: &State, exchanges: &Exchanges, format: Format) -> String {
     about_secrets(&mut text, state);
     about_keys(&mut text, state);
     about_the_database(&mut text, state);
+    about_backups(&mut text, state);
     about_connections(&mut text, &state.connections.count());
     about_the_process(&mut text);
     text.end()
@@ -210,6 +211,21 @@ fn about_the_database(text: &mut Text, state: &State) {
     let (file, log) = state.store.sizes();
     text.family("m2mint_database_file_bytes", Kind::Gauge, "Size of the database file.").sample(&[], file);
     text.family("m2mint_database_wal_bytes", Kind::Gauge, "Size of its write-ahead log.").sample(&[], log);
+}
+
+/// Of a server that has never made one, and found none, only the counters are told.
+fn about_backups(text: &mut Text, state: &State) {
+    let (made, failed) = state.backups.counts();
+    let help = "Backups that the server made by itself (backup.every), by how that ended.";
+    text.family("m2mint_backups", Kind::Counter, help)
+        .sample(&[("outcome", "made")], made)
+        .sample(&[("outcome", "failed")], failed);
+    if let Some((at, bytes)) = state.backups.newest() {
+        let since = state.clock.wall().millis_since(at);
+        text.family("m2mint_backup_age_seconds", Kind::Gauge, "Since the newest of them was made.")
+            .sample(&[], seconds(since));
+        text.family("m2mint_backup_bytes", Kind::Gauge, "Size of the newest of them.").sample(&[], bytes);
+    }
 }
 
 fn about_connections(text: &mut Text, count: &Count) {

@@ -54,6 +54,7 @@ use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Respons
 use arc_swap::ArcSwap;
 
 use crate::background;
+use crate::backup::schedule::Progress;
 use crate::beats::Beats;
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -104,6 +105,8 @@ pub struct State {
     pub metrics_public: bool,
     /// Answers that may be asked for again.
     pub answers: v1::idempotency::Answers,
+    /// The backups that the server makes by itself.
+    pub backups: Arc<Progress>,
     /// The seats of connections.
     pub connections: Arc<Connections>,
     /// What the dashboard remembers.

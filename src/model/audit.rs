@@ -105,6 +105,8 @@ pub enum Action {
     KeyCanary,
     /// The keys of a file that was put back follow what is known of them from after the backup.
     KeyRecover,
+    /// A backup took the place of the database.
+    DatabaseRestore,
     /// The wall clock was set.
     ClockJump,
     /// A clock that had jumped ahead is signed by from now on.
@@ -155,6 +157,7 @@ impl Action {
             Self::KeyRevoke => "key.revoke",
             Self::KeyCanary => "key.canary",
             Self::KeyRecover => "key.recover",
+            Self::DatabaseRestore => "database.restore",
             Self::ClockJump => "clock.jump",
             Self::ClockTrust => "clock.trust",
             Self::MasterKeyRotate => "master_key.rotate",

@@ -32,10 +32,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, InterruptHandle, Transaction, TransactionBehavior};
 
 use crate::metrics::histogram::Histogram;
 
+pub use rusqlite::ErrorCode;
 pub use schema::{Claim, OpenError};
 
 /// Why a read or a write did not happen.
@@ -345,13 +346,15 @@ impl Store {
         Ok((self.reader_opened.load(Ordering::Relaxed), version))
     }
 
-    /// Writes a consistent copy of the database to a file that is empty, or does not exist yet.
+    /// Writes a consistent copy of the database to a file that is empty, or does not exist yet. `begun` gets what
+    /// interrupts that.
     ///
     /// # Errors
     /// [`StoreError`] when the copy cannot be made.
-    pub fn backup(&self, to: &Path) -> Result<()> {
+    pub fn backup(&self, to: &Path, begun: impl FnOnce(InterruptHandle)) -> Result<()> {
         // A connection of its own: reading for long holds up nobody, and the reader must not write, not even elsewhere.
         let db = schema::open_writer(&self.path, self.patience)?;
+        begun(db.get_interrupt_handle());
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
         Ok(())
     }

@@ -13,6 +13,7 @@ mod algorithms;
 mod audit;
 mod audit_tampering;
 mod canary;
+mod backups;
 mod clients_api;
 mod command_line;
 mod configuration;
