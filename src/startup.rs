@@ -63,6 +63,12 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     let claim = Claim::take(&config.database)?;
     let store = Arc::new(Store::open(&config.database, Some(claim))?);
     store.check_whole()?;
+    match store.compact() {
+        Ok(true) => tracing::info!("the database was made smaller: most of it was unused"),
+        Ok(false) => {}
+        // It is as good as before, only large.
+        Err(error) => tracing::warn!(%error, "the database could not be made smaller"),
+    }
     let issuer = store.read(keys::issuer)?;
     let founded = issuer.is_some();
     let witness = Witness::of(&config.master_key, &config.database);

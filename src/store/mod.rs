@@ -93,6 +93,13 @@ const PATIENCE_SERVING: Duration = Duration::from_secs(1);
 /// How long everybody else waits.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a change may have to wait for the log to be emptied.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(50);
+/// How long it is left alone when somebody holds it up.
+const HELD_UP: Duration = Duration::from_secs(2);
+/// Fewer unused bytes than this are not worth the writing.
+const WORTH_COMPACTING: u64 = 16 * 1024 * 1024;
+
 /// How long commits take, in microseconds: from a disk that only says so to one that is about to fail.
 const COMMIT_TIMES: &[u64] =
     &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000];
@@ -116,6 +123,8 @@ pub struct Store {
     writing_fails: AtomicBool,
     /// Whether a change came to nothing, for a reason of its own or the disk's.
     writing_doubted: AtomicBool,
+    /// Since when the log could not be emptied.
+    held_up: Mutex<Option<Instant>>,
     commits: Histogram,
     /// Held as long as this process serves the file. Closed last: closing any descriptor of a file drops SQLite's locks on it.
     _claim: Option<Claim>,
@@ -144,6 +153,7 @@ impl Store {
             reading_fails: AtomicBool::new(false),
             writing_fails: AtomicBool::new(false),
             writing_doubted: AtomicBool::new(false),
+            held_up: Mutex::new(None),
             commits: Histogram::new(COMMIT_TIMES),
             _claim: claim,
         })
@@ -324,13 +334,48 @@ impl Store {
     }
 
     /// Moves everything from the log into the file and empties the log, so that nothing erased is left in it.
-    /// Answers whether that worked: another process that reads can hold it up.
+    /// Answers whether that worked: another process that reads can hold it up. Then the next attempts come to nothing until
+    /// some seconds have passed, because changes have to wait for each.
     pub fn checkpoint(&self) -> bool {
+        let mut held_up = self.held_up.lock();
+        if held_up.is_some_and(|since| since.elapsed() < HELD_UP) {
+            return false;
+        }
+        let done = self.checkpoint_now(CHECKPOINT_PATIENCE);
+        *held_up = if done { None } else { Some(Instant::now()) };
+        done
+    }
+
+    fn checkpoint_now(&self, patience: Duration) -> bool {
         let slot = self.writer.lock();
-        let busy = slot.as_ref().map(|writer| {
-            writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
-        });
-        matches!(busy, Some(Ok(0)))
+        let Some(writer) = slot.as_ref() else { return false };
+        let empty = || {
+            writer.busy_timeout(patience)?;
+            let busy = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+            writer.busy_timeout(self.patience)?;
+            busy
+        };
+        empty().is_ok_and(|busy: i64| busy == 0)
+    }
+
+    /// Gives the disk back what the file does not need, where that is more than what it does: what was removed leaves room in
+    /// the file, which only later rows would fill. Answers whether it did. Takes as long as writing what is left.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there is no room to do it, or another process holds it up. Nothing was changed then.
+    pub fn compact(&self) -> Result<bool> {
+        let slot = self.writer.lock();
+        let Some(writer) = slot.as_ref() else { return Ok(false) };
+        let number = |pragma: &str| writer.query_row(pragma, [], |row| row.get::<_, u64>(0));
+        let (all, free) = (number("PRAGMA page_count")?, number("PRAGMA freelist_count")?);
+        if free < all / 2 || free.saturating_mul(number("PRAGMA page_size")?) < WORTH_COMPACTING {
+            return Ok(false);
+        }
+        writer.execute_batch("VACUUM")?;
+        drop(slot);
+        // The file becomes short when the log is in it.
+        self.checkpoint_now(self.patience);
+        Ok(true)
     }
 
     /// Differs from what it was before whenever the file was changed since, by whomever.
@@ -375,5 +420,29 @@ impl Drop for Store {
         self.reader.get_mut().take();
         // The last connection to close folds the log into the file and removes it.
         self.writer.get_mut().take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_short_again_after_a_change_that_made_it_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m2mint.db");
+        schema::create_private(&path).unwrap();
+        let store = Store::open(&path, None).unwrap();
+        let fill = |db: &Transaction<'_>| -> Result<()> {
+            let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+                INSERT INTO revoked_tokens (jti, expires_at, keep_until_attested) SELECT hex(randomblob(512)), 1, 1 FROM n";
+            Ok(db.execute(rows, []).map(drop)?)
+        };
+        store.write(fill).unwrap();
+        assert!(store.sizes().1 > 8 * 1024 * 1024);
+        for _ in 0..3 {
+            store.write(touch).unwrap();
+        }
+        assert!(store.sizes().1 <= 4 * 1024 * 1024, "{}", store.sizes().1);
     }
 }

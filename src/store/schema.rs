@@ -200,6 +200,7 @@ pub fn open_writer(path: &Path, patience: Duration) -> Result<Connection, OpenEr
          PRAGMA cache_size = -2000;",
     )
     .map_err(explain)?;
+    db.pragma_update(None, "journal_size_limit", LOG_KEPT).map_err(explain)?;
     migrate(&mut db).map_err(explain)?;
     if let Some(reason) = what_is_foreign(&db).map_err(explain)? {
         return Err(OpenError::Damaged { path: path.to_owned(), reason });
@@ -242,6 +243,13 @@ pub fn check_whole(db: &Connection, path: &Path) -> Result<(), OpenError> {
     Err(OpenError::Damaged { path: path.to_owned(), reason })
 }
 
+/// Tables that Litestream makes in each database that it replicates, to be able to write something.
+const OF_LITESTREAM: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
+
+/// How much of the log is kept as a file when everything in it is in the database, in bytes: as much as SQLite gathers in it
+/// before it moves that.
+const LOG_KEPT: i64 = 4 * 1024 * 1024;
+
 fn flags(mode: OpenFlags) -> OpenFlags {
     mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
@@ -261,8 +269,11 @@ pub fn what_is_foreign(db: &Connection) -> rusqlite::Result<Option<String>> {
     };
     let mut own = Connection::open_in_memory()?;
     migrate(&mut own)?;
-    // SQLite's own tables come when they are needed.
-    let is_ours = |(_, name, _): &Object| !name.starts_with("sqlite_");
+    // SQLite's own tables come when they are needed. A table by itself does nothing.
+    let is_ours = |(kind, name, _): &Object| {
+        let is_litestreams = kind == "table" && OF_LITESTREAM.contains(&name.as_str());
+        !(name.starts_with("sqlite_") || is_litestreams)
+    };
     let (own, found) = (objects(&own)?, objects(db)?);
     let foreign = found.iter().filter(|one| is_ours(one)).find(|one| !own.contains(one));
     let missing = own.iter().filter(|one| is_ours(one)).find(|one| !found.contains(one));

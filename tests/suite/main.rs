@@ -24,6 +24,7 @@ mod declared;
 mod demo;
 mod doctor;
 mod erasure;
+mod file_size;
 mod foreign;
 mod forward_auth;
 mod guessing;
