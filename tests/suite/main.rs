@@ -28,6 +28,7 @@ mod file_size;
 mod foreign;
 mod forward_auth;
 mod guessing;
+mod guide;
 mod health;
 mod help;
 mod http2;
