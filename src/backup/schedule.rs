@@ -176,7 +176,7 @@ impl Duty {
             let age = reading.wall.millis_since(at).clamp(0, millis(every));
             reading.steady.saturating_add(millis(every) - age)
         });
-        let keys = self.keeper.published().all.etag.clone();
+        let keys = self.keeper.published().all.held.etag.clone();
         // Which keys are in the copy that another server made, nobody remembers; `every` is soon enough then.
         if self.copied_keys.is_empty() && reading.steady < next {
             self.copied_keys.clone_from(&keys);
