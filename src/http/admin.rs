@@ -56,6 +56,11 @@ const CALLS: &[(Method, &str, Role)] = &[
     (Method::POST, "/admin/v1/audit/verify", Role::Read),
 ];
 
+/// Every call, its path with `{}` for any segment, and the role that it takes.
+pub fn calls() -> impl Iterator<Item = (&'static Method, &'static str, Role)> {
+    CALLS.iter().map(|(method, path, role)| (method, *path, *role))
+}
+
 /// The role that a call takes.
 #[must_use]
 pub fn role_of(method: &Method, path: &str) -> Role {

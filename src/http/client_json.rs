@@ -83,6 +83,26 @@ const TOKENS: &str = "tokensPerMinute";
 /// Fields that SuperTokens defines and that cannot matter to a client without users. They are taken and dropped.
 const DROPPED: [&str; 4] = ["skipConsent", "createdAt", "updatedAt", "contacts"];
 
+/// What a request that makes or changes a client may hold, as JSON Schema.
+#[must_use]
+pub fn described() -> Map<String, Value> {
+    let meant = |name: &str| match name {
+        "clientId" | "clientSecret" | "clientName" | "scope" => Kind::Text.described(),
+        "audience" => Kind::Texts.described(),
+        NETWORKS => json!({"type": "array", "items": {"type": "string"}}),
+        "audienceScopes" => json!({
+            "type": ["object", "null"],
+            "additionalProperties": {"type": "array", "items": {"type": "string"}},
+        }),
+        "enabled" => json!({"type": "boolean"}),
+        TOKENS => json!({"type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX}),
+        _ => json!({"type": ["string", "null"]}),
+    };
+    let kept = KEPT.iter().map(|(name, kind, _)| ((*name).to_owned(), kind.described()));
+    let all = MEANT.into_iter().map(|name| (name.to_owned(), meant(name))).chain(kept);
+    all.chain(DROPPED.into_iter().map(|name| (name.to_owned(), json!({})))).collect()
+}
+
 /// The fields of a request that makes or changes a client.
 pub struct Fields(Map<String, Value>);
 
@@ -235,6 +255,15 @@ impl Fields {
 }
 
 impl Kind {
+    fn described(self) -> Value {
+        match self {
+            Self::Text | Self::Lifespan => json!({"type": ["string", "null"]}),
+            Self::Texts => json!({"type": ["array", "null"], "items": {"type": "string"}}),
+            Self::Object => json!({"type": ["object", "null"]}),
+            Self::Flag => json!({"type": ["boolean", "null"]}),
+        }
+    }
+
     fn fits(self, value: &Value) -> bool {
         value.is_null()
             || match self {

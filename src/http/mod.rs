@@ -14,6 +14,7 @@
 //! | [`health`] | `/health/live`, `/health/ready`, `/version` |
 //! | [`metrics`] | `/metrics` |
 //! | [`v1`] | `/admin/v1`, the native admin API |
+//! | [`openapi`] | `/openapi.json`, `/openapi`: what there is |
 //! | [`admin`] | who may administer |
 //! | [`guards`] | what keeps web pages away from the admin API |
 //! | [`parameters`] | named parameters, from a form or from JSON |
@@ -37,6 +38,7 @@ pub mod health;
 pub mod introspect;
 pub mod jwks;
 pub mod metrics;
+pub mod openapi;
 pub mod parameters;
 pub mod pressure;
 pub mod request;
@@ -166,6 +168,7 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_b
         .service(readable("/health/live", health::live))
         .service(readable("/health/ready", health::ready))
         .service(readable("/version", health::version));
+    openapi::routes(config, base_path, side);
     if side != Side::Admin {
         public_routes(config, base_path);
     }

@@ -17,7 +17,7 @@ pub enum Endpoint {
     Verify,
     /// RFC 8414 metadata.
     Discovery,
-    /// `/health/...`, `/hello`, `/version`, `/apiversion`
+    /// `/health/...`, `/hello`, `/version`, `/apiversion`, `/openapi.json`, `/openapi`
     Health,
     /// `/metrics`
     Metrics,
@@ -79,7 +79,8 @@ impl Endpoint {
             "/.well-known/jwks.json" => Self::Jwks,
             path if path.starts_with("/.well-known/") => Self::Discovery,
             _ if public.is_some() => public.unwrap_or(Self::Unknown),
-            "/hello" | "/version" | "/apiversion" | "/health/live" | "/health/ready" => Self::Health,
+            "/hello" | "/version" | "/apiversion" | "/health/live" | "/health/ready" | "/openapi.json"
+            | "/openapi" => Self::Health,
             "/metrics" => Self::Metrics,
             "/recipe/jwt/jwks" => Self::Jwks,
             "/recipe/oauth/token" => Self::AdminToken,

@@ -163,6 +163,13 @@ fn a_repeated_post_gets_the_answer_of_the_first() {
     let id = first.json()["client"]["clientId"].as_str().unwrap().to_owned();
     let rotated = v1(&server, "POST", &format!("/clients/{id}/secrets/rotate"), &key, &json!({}));
     assert_eq!(rotated.status, 201, "{rotated:?}");
+    // And so it is for another administrator, who is shown nothing of this.
+    let other = v1(&server, "POST", "/admin-keys", &[], &json!({"name": "other", "roles": ["clients"]}));
+    let headers = [("api-key", other.json()["key"].as_str().unwrap().to_owned())];
+    let headers = [("api-key", &*headers[0].1), key[0], ("content-type", "application/json")];
+    let theirs = call("POST", &server.endpoint("/admin/v1/clients"), &headers, body.to_string().as_bytes());
+    assert_eq!(theirs.status, 201, "{theirs:?}");
+    assert_ne!(theirs.body, first.body);
     // It ends.
     server.clock.pass(600_000);
     assert_ne!(v1(&server, "POST", "/clients", &key, &body).body, first.body);

@@ -10,6 +10,27 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 
+/// What tokens can be signed with.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+enum Algorithm {
+    #[schema(rename = "EdDSA")]
+    EdDsa,
+    #[schema(rename = "ES256")]
+    Es256,
+}
+
+/// What the holder of an admin key may do.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code)]
+enum Role {
+    Read,
+    Clients,
+    Keys,
+    All,
+}
+
 /// A secret in the clear. Wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq, ToSchema)]
 #[schema(value_type = String)]
@@ -47,11 +68,63 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// How texts in requests are written, for the description of the API.
+mod grammar {
+    use utoipa::ToSchema;
+
+    macro_rules! texts {
+        ($($(#[$doc:meta])* $name:ident;)+) => {
+            $(#[derive(ToSchema)] $(#[$doc])* #[allow(dead_code)] pub struct $name(String);)+
+        };
+    }
+
+    texts! {
+        /// A client id.
+        #[schema(pattern = r"^[!-~]{1,200}$", examples("task-service"))]
+        ClientId;
+        /// A scope (RFC 6749 §3.3); one that ends in `.*` stands for all below it.
+        #[schema(pattern = r"^[!#-\[\]-~]{1,200}$", examples("event.create"))]
+        Scope;
+        /// The name of an audience.
+        #[schema(pattern = r"^[!#-\[\]-~]{1,500}$", examples("event"))]
+        AudienceName;
+        /// A duration: a number and a unit. Sums such as `1h30m` are read too.
+        #[schema(pattern = r"^[1-9][0-9]{0,3}[smhd]$", examples("15m"))]
+        Duration;
+        /// A moment in UTC.
+        #[schema(pattern = r"^(19[7-9][0-9]|20[0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$", examples("2027-01-15T08:00:00Z"))]
+        Time;
+        /// An IP address, or a network such as `192.0.2.0/24`.
+        #[schema(format = "ip-network", examples("192.0.2.0/24"))]
+        Network;
+        /// A secret that the caller chose.
+        #[schema(pattern = r"^[ -~]{16,200}$", examples("correct-horse-battery-staple"))]
+        ChosenSecret;
+        /// The name of an admin key.
+        #[schema(pattern = r"^[A-Za-z0-9._-]{1,64}$", examples("deploy"))]
+        AdminKeyName;
+    }
+}
+
 /// Tells a member that is null from one that is not there.
 fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// A number as JSON Schema counts: `600.0` is one too.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    let not_one = || serde::de::Error::custom("not a whole number");
+    let text = number.to_string();
+    let digits = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|byte| byte == b'0'));
+    digits.map_or(&*text, |(digits, _)| digits).parse().map(Some).map_err(|_| not_one())
+}
+
+/// The same, of a member that may be null.
+fn said_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    whole(deserializer).map(Some)
 }
 
 /// A client.
@@ -103,32 +176,35 @@ pub struct ClientChange {
     pub enabled: Option<bool>,
     /// Scopes that it may ask for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<grammar::Scope>>)]
     pub scope: Option<Vec<String>>,
     /// Services that it may call.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<grammar::AudienceName>>)]
     pub audience: Option<Vec<String>>,
     /// Scopes by service: each is within `scope`, and each service within `audience`.
     #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<BTreeMap<String, Vec<String>>>)]
+    #[schema(value_type = Option<BTreeMap<grammar::AudienceName, Vec<grammar::Scope>>>)]
     pub audience_scopes: Option<Option<BTreeMap<String, Vec<String>>>>,
     /// Lifetime of its tokens, such as `15m`.
     #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<grammar::Duration>)]
     pub token_lifetime: Option<Option<String>>,
     /// Networks that it may come from, such as `192.0.2.0/24`; none for any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<grammar::Network>>)]
     pub source_networks: Option<Vec<String>>,
     /// From when on it gets tokens.
     #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<grammar::Time>)]
     pub not_before: Option<Option<String>>,
     /// Until when it gets tokens, and they are good.
     #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<grammar::Time>)]
     pub not_after: Option<Option<String>>,
     /// How many tokens it gets in a minute.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u32>)]
+    #[serde(default, deserialize_with = "said_whole", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 6000)]
     pub tokens_per_minute: Option<Option<u32>>,
     /// Whatever is to be kept with it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,12 +217,15 @@ pub struct ClientChange {
 pub struct NewClient {
     /// Its id; made when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::ClientId>)]
     pub client_id: Option<String>,
     /// Its secret; made when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::ChosenSecret>)]
     pub client_secret: Option<Secret>,
     /// How long the secret is accepted, such as `90d`; for ever when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::Duration>)]
     pub secret_expires_in: Option<String>,
     /// A name for people, of 200 characters at most.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,27 +236,35 @@ pub struct NewClient {
     pub enabled: Option<bool>,
     /// Scopes that it may ask for; those of `audienceScopes` when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<grammar::Scope>>)]
     pub scope: Option<Vec<String>>,
     /// Services that it may call; those of `audienceScopes` when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<grammar::AudienceName>>)]
     pub audience: Option<Vec<String>>,
     /// Scopes by service: each is within `scope`, and each service within `audience`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<grammar::AudienceName, Vec<grammar::Scope>>>)]
     pub audience_scopes: Option<BTreeMap<String, Vec<String>>>,
     /// Lifetime of its tokens, such as `15m`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::Duration>)]
     pub token_lifetime: Option<String>,
     /// Networks that it may come from, such as `192.0.2.0/24`; any when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<grammar::Network>>)]
     pub source_networks: Option<Vec<String>>,
     /// From when on it gets tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::Time>)]
     pub not_before: Option<String>,
     /// Until when it gets tokens, and they are good.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::Time>)]
     pub not_after: Option<String>,
     /// How many tokens it gets in a minute.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 6000)]
     pub tokens_per_minute: Option<u32>,
     /// Whatever is to be kept with it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -240,6 +327,7 @@ pub struct ClientsWanted {
     pub limit: Option<usize>,
     /// `nextCursor` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(format = "clients-cursor")]
     pub cursor: Option<String>,
 }
 
@@ -270,9 +358,11 @@ pub struct Secrets {
 pub struct NewSecret {
     /// The secret; made when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::ChosenSecret>)]
     pub client_secret: Option<Secret>,
     /// How long it is accepted, such as `90d`; for ever when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::Duration>)]
     pub expires_in: Option<String>,
 }
 
@@ -282,9 +372,11 @@ pub struct NewSecret {
 pub struct SecretRotation {
     /// The secret; made when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::ChosenSecret>)]
     pub client_secret: Option<Secret>,
     /// For how long the others are still accepted; `7d` when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::Duration>)]
     pub grace: Option<String>,
 }
 
@@ -484,8 +576,9 @@ pub struct SignalNow {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RotationWanted {
-    /// Those of this algorithm only, `EdDSA` or `ES256`; all when not given.
+    /// Those of this algorithm only; all when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Algorithm>)]
     pub alg: Option<String>,
 }
 
@@ -555,7 +648,8 @@ pub struct Audiences {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AudienceChange {
-    /// `EdDSA` or `ES256`.
+    /// The algorithm.
+    #[schema(value_type = Algorithm)]
     pub alg: String,
     /// Wait for nobody: no service checks tokens for this audience yet.
     #[serde(default)]
@@ -593,11 +687,14 @@ pub struct AdminKeys {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewAdminKey {
     /// Its name.
+    #[schema(value_type = grammar::AdminKeyName)]
     pub name: String,
     /// What it may do: `read`, `clients`, `keys`, `all`; each includes reading.
+    #[schema(value_type = Vec<Role>, min_items = 1)]
     pub roles: Vec<String>,
     /// How long it is accepted, such as `90d`; for ever when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::Duration>)]
     pub expires_in: Option<String>,
 }
 
@@ -661,9 +758,11 @@ pub struct AuditPage {
 pub struct AuditWanted {
     /// Not before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<grammar::Time>, inline)]
     pub since: Option<String>,
     /// Before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<grammar::Time>, inline)]
     pub until: Option<String>,
     /// About this client, or by it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -677,6 +776,7 @@ pub struct AuditWanted {
     pub limit: Option<usize>,
     /// `nextCursor` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(format = "audit-cursor")]
     pub cursor: Option<String>,
 }
 
