@@ -1,7 +1,7 @@
 //! What systemd is told: ready, reloading, stopping, alive, and a line of status.
 
 use std::fs::File;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
@@ -42,12 +42,11 @@ pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
-/// Whether standard output ends in the journal, where a secret must not go.
+/// Whether `output` ends in the journal, where a secret must not go.
 #[must_use]
-pub fn output_is_journal() -> bool {
+pub fn is_journal(output: &impl AsFd) -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
-    let output =
-        std::io::stdout().as_fd().try_clone_to_owned().and_then(|output| File::from(output).metadata());
+    let output = output.as_fd().try_clone_to_owned().and_then(|output| File::from(output).metadata());
     // The variable is inherited further than the stream: only device and inode tell.
     output.is_ok_and(|output| journal == format!("{}:{}", output.dev(), output.ino()))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Settings, output, terminal};
 use crate::clock::Clock;
-use crate::config::{self, Config, Loaded, MasterKeySource, Sources};
+use crate::config::{self, Config, Loaded, LogFormat, MasterKeySource, Sources};
 use crate::hardening;
 use crate::listeners::{ListenError, Listeners, Side};
 use crate::master_key;
@@ -68,7 +68,7 @@ async fn serve(sources: &Sources) -> Result<(), Error> {
     // First of all: until somebody listens, SIGUSR1 and SIGHUP end the process.
     let mut signals = Signals::listen()?;
     let mut loaded = config::load(sources)?;
-    let filter = start_log(&loaded.config.log);
+    let filter = start_log(&loaded.config);
     if !hardening::lock_memory() {
         tracing::debug!("memory is not kept out of swap: that needs LimitMEMLOCK=infinity");
     }
@@ -151,18 +151,41 @@ fn reload(sources: &Sources, loaded: &mut Loaded, server: &Server, filter: &LogF
     systemd::ready();
 }
 
-fn start_log(directives: &str) -> LogFilter {
-    let (filter, handle) = reload::Layer::new(log_filter(directives));
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let ansi = terminal::wants_colour(&std::io::stderr());
+fn start_log(config: &Config) -> LogFilter {
+    let (filter, handle) = reload::Layer::new(log_filter(&config.log));
     let registry = tracing_subscriber::registry().with(filter);
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        // The journal has its own clock.
-        registry.with(layer.with_ansi(false).without_time()).init();
-    } else {
-        registry.with(layer.with_ansi(ansi)).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match log_format(config.log_format) {
+        LogFormat::Journal => match tracing_journald::layer() {
+            Ok(journal) => registry
+                .with(
+                    journal.with_field_prefix(Some("M2MINT".into())).with_syslog_identifier("m2mint".into()),
+                )
+                .init(),
+            Err(error) => {
+                // What is written there becomes its text, and it has its own clock.
+                registry.with(lines.with_ansi(false).with_target(false).without_time()).init();
+                tracing::warn!(%error, "the journal takes no fields from here");
+            }
+        },
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_current_span(false)).init(),
+        LogFormat::Text | LogFormat::Auto => {
+            let ansi = terminal::wants_colour(&std::io::stderr());
+            registry.with(lines.with_ansi(ansi).with_target(false)).init();
+        }
     }
     handle
+}
+
+/// What `auto` means here.
+fn log_format(format: LogFormat) -> LogFormat {
+    let stderr = std::io::stderr();
+    match format {
+        LogFormat::Auto if systemd::is_journal(&stderr) => LogFormat::Journal,
+        LogFormat::Auto if stderr.is_terminal() => LogFormat::Text,
+        LogFormat::Auto => LogFormat::Json,
+        format => format,
+    }
 }
 
 fn log_filter(directives: &str) -> EnvFilter {
@@ -200,7 +223,7 @@ fn announce(loaded: &Loaded, server: &Server, new_admin_key: Option<AdminKey>) -
     }
     if let Some(key) = &new_admin_key {
         let file = admin_key_file(config);
-        let in_file = systemd::output_is_journal();
+        let in_file = systemd::is_journal(&std::io::stdout());
         let shown = format!("$(cat {})", file.display());
         let in_use = if in_file { &shown } else { key.expose() };
         let _ = if in_file {

@@ -30,7 +30,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 43] = [
+pub const KEYS: [Key; 44] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
@@ -71,6 +71,11 @@ pub const KEYS: [Key; 43] = [
     ),
     secret("master_key", "none", "the master key itself; from the environment only", false),
     reloading("log", "info", "log level, or directives such as m2mint=debug"),
+    key(
+        "log_format",
+        "auto",
+        "auto: lines on a terminal, fields in the journal, JSON elsewhere; text, json or journal",
+    ),
     key("workers", "number of CPUs", "threads that serve requests"),
     key("limits.connections", "1024", "connections at a time; when all are taken, idle ones make room"),
     key("limits.body", "64KiB", "the largest body of a request"),

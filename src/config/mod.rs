@@ -8,7 +8,10 @@
 
 pub mod keys;
 pub mod layers;
+pub mod log_format;
 pub mod values;
+
+pub use log_format::LogFormat;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -113,6 +116,8 @@ pub struct Config {
     pub master_key: MasterKeySource,
     /// Log directives.
     pub log: String,
+    /// How it is written.
+    pub log_format: LogFormat,
     /// Threads that serve requests.
     pub workers: usize,
     /// What connections and requests may take.

@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
+use crate::config::log_format::LogFormat;
 use crate::config::{
     BackupSettings, Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown,
     Sources, TlsFiles,
@@ -90,6 +91,8 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     }
     let master_key = reader.master_key(credentials.as_deref(), &database);
     let log = reader.value("log", "info".to_owned(), parse_log, String::clone);
+    let log_format =
+        reader.value("log_format", LogFormat::Auto, LogFormat::parse, |format| format.name().into());
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = reader.value("workers", cpus, parse_within(1..=MOST_WORKERS), usize::to_string);
     let connections = ConnectionLimits {
@@ -169,6 +172,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         session_idle,
         master_key,
         log,
+        log_format,
         workers,
         connections,
         lifetime,

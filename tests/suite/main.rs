@@ -39,6 +39,7 @@ mod key_plan;
 mod key_verifiers;
 mod limits;
 mod live_rotation;
+mod logging;
 mod master_key;
 mod metrics;
 mod native_api;

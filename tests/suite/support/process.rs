@@ -27,6 +27,8 @@ pub struct Process {
 pub fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_m2mint"));
     command.current_dir(directory).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    // Where tests look into it.
+    command.env("M2MINT_LOG_FORMAT", "text");
     command.stdin(Stdio::null());
     command
 }
