@@ -29,6 +29,7 @@ use crate::limits::Limiter;
 use crate::listeners::{self, Listener, Listeners};
 use crate::metrics::Metrics;
 use crate::metrics::tokens::Tokens;
+use crate::rotation::also::Also;
 use crate::rotation::keeper::{Keeper, Running};
 use crate::serving::Serving;
 use crate::startup::{self, Open, StartError};
@@ -87,6 +88,7 @@ impl Server {
             store: open.store,
             directory: open.directory,
             keeper,
+            also: Also::start(config.also.clone()),
             issuer: issuer.map_err(StartError::from)?,
             clock,
             metadata,

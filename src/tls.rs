@@ -28,6 +28,21 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// How long before its end a certificate is warned about.
 const NOTICE: Duration = Duration::from_secs(7 * 86_400);
 
+/// Where systems keep the authorities that they trust: Debian and Arch, Fedora, openSUSE, Alpine.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The file with the authorities that this machine trusts: that of OpenSSL's variable, else the system's.
+#[must_use]
+pub fn trusted_authorities() -> Option<PathBuf> {
+    let variable = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    variable.or_else(|| SYSTEM_ROOTS.iter().map(PathBuf::from).find(|path| path.is_file()))
+}
+
 /// Why there is no TLS, in words for the person who starts the program.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

@@ -27,14 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// Where systems keep the authorities that they trust: Debian and Arch, Fedora, openSUSE, Alpine.
-const SYSTEM_ROOTS: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// Whose certificates are trusted.
 #[derive(Debug, Args)]
 pub struct Trust {
@@ -67,10 +59,7 @@ impl Answer {
 impl Trust {
     /// The file that was named, else that of OpenSSL's variable, else the system's. Without any, nobody is trusted.
     fn file(&self) -> Option<PathBuf> {
-        let variable =
-            || std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let system = || SYSTEM_ROOTS.iter().map(PathBuf::from).find(|path| path.is_file());
-        self.ca.clone().or_else(variable).or_else(system)
+        self.ca.clone().or_else(tls::trusted_authorities)
     }
 
     /// A client that trusts these.

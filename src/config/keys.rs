@@ -30,7 +30,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 44] = [
+pub const KEYS: [Key; 46] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
@@ -131,6 +131,8 @@ pub const KEYS: [Key; 44] = [
         "100",
         "how many pairs of client and audience /metrics tells by name, the busiest ones",
     ),
+    key("jwks.also", "none", "URLs or files with public keys of another issuer, published beside ours"),
+    key("jwks.also_until", "none", "until when they are: when the last token of that issuer expires"),
     reloading("forward_auth.rules", "none", "which token a request needs that a proxy asks about"),
 ];
 

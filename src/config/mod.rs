@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::limits::{self, source::TrustedProxy};
 use crate::model::Host;
 use crate::model::audience::AudienceAlgorithm;
+use crate::model::key_source::Others;
 use crate::model::rule::Rules;
 
 pub use layers::{Origin, Sources};
@@ -146,6 +147,8 @@ pub struct Config {
     pub metrics_public: bool,
     /// How many pairs of client and audience metrics tell by name.
     pub metrics_clients: usize,
+    /// Whose keys are published beside ours.
+    pub also: Others,
 }
 
 /// The backups that a server makes by itself.

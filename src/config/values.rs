@@ -23,6 +23,8 @@ use crate::config::{
 use crate::http::dashboard::session::LONGEST_SESSION;
 use crate::limits::{self, source::TrustedProxy};
 use crate::model::audience::AudienceAlgorithm;
+use crate::model::key_source::{Others, Source};
+use crate::model::restrictions::{moment, parse_moment};
 use crate::model::rule::{Rule, Rules};
 use crate::model::{Host, Span};
 
@@ -157,6 +159,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let metrics_clients =
         reader.value("metrics.clients", 100, parse_within(0..=MOST_NAMED_CLIENTS), usize::to_string);
     let rules = Rules(reader.listed("forward_auth.rules", Vec::new(), &[';'], Rule::parse));
+    let also = reader.also(insecure);
     reader.check_times(lifetime, max_lifetime, &rotation);
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
     let config = master_key.map(|master_key| Config {
@@ -187,6 +190,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         backup,
         metrics_public,
         metrics_clients,
+        also,
     });
     (config, shown)
 }
@@ -233,6 +237,25 @@ impl Reader<'_> {
             Span::to_string,
         )
         .0
+    }
+
+    fn also(&mut self, insecure: bool) -> Others {
+        let sources = self.listed("jwks.also", Vec::new(), &[';', ','], Source::parse);
+        let parse = |text: &str| match text {
+            "none" => Ok(None),
+            text => parse_moment(text).map(Some).map_err(str::to_owned),
+        };
+        let until = self.value("jwks.also_until", None, parse, |until| until.map_or("none".into(), moment));
+        if !sources.is_empty() && until.is_none() {
+            self.problem("jwks.also_until", "say when the last token of the other issuer expires");
+        }
+        if let Some(open) = sources.iter().find(|source| !insecure && !source.is_protected()) {
+            let reason = format!(
+                "{open} is not https: anybody on the way could put keys in (insecure = true allows it)"
+            );
+            self.problem("jwks.also", &reason);
+        }
+        Others { sources, until }
     }
 
     fn show(&mut self, key: &'static str, value: String, origin: Origin) {

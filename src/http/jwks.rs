@@ -13,12 +13,14 @@ use crate::model::verifier::{Agent, Who};
 /// `GET /jwt/jwks.json`, `GET /.well-known/jwks.json`: every key, or those of one algorithm with `?alg=ES256`. Whatever
 /// else stands in the query is ignored: verifiers append `?kid=`.
 pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let published = state.keeper.hand_out();
-    let published = &**published;
+    let guard = state.keeper.hand_out();
+    let published = &**guard;
+    let combined = state.also.with(&guard, state.clock.wall());
     let query = form_urlencoded::parse(request.query_string().as_bytes());
     let algorithm = query.into_iter().find(|(name, _)| name == "alg").map(|(_, value)| value);
     let set = match &algorithm {
-        None => Some((None, &published.all)),
+        // Keys of others stand in the whole set only.
+        None => Some((None, combined.as_ref().map_or(&published.all, |combined| &combined.all))),
         Some(name) => published.of_algorithm(name).map(|(alg, set)| (Some(alg), set)),
     };
     if let Some((alg, set)) = set {
@@ -45,7 +47,10 @@ const NO_KEYS: (&str, &str) = (r#"{"keys":[]}"#, "\"none\"");
 
 /// `GET /recipe/jwt/jwks`: the same for holders of an admin key, with a `status`.
 pub async fn get_with_status(_: Admin, state: Data<State>) -> HttpResponse {
-    let body = state.keeper.hand_out().with_status.clone();
+    let published = state.keeper.hand_out();
+    let combined = state.also.with(&published, state.clock.wall());
+    let body =
+        combined.map_or_else(|| published.with_status.clone(), |combined| combined.with_status.clone());
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body)
 }
 

@@ -70,6 +70,7 @@ use crate::listeners::Side;
 use crate::metrics::Metrics;
 use crate::model::Host;
 use crate::model::rule::Rules;
+use crate::rotation::also::Also;
 use crate::rotation::keeper::Keeper;
 use crate::store::{Store, StoreError};
 
@@ -83,6 +84,8 @@ pub struct State {
     pub keeper: Keeper,
     /// Tokens.
     pub issuer: Issuer,
+    /// Keys of others.
+    pub also: Arc<Also>,
     /// Time.
     pub clock: Clock,
     /// What proxies ask about.

@@ -12,6 +12,7 @@
 //! | [`client`] | the client, as administrators see it |
 //! | [`declaration`] | services and clients as a file declares them |
 //! | [`host`] | hosts as requests and web pages name them |
+//! | [`key_source`] | where public keys of another issuer come from |
 //! | [`network`] | IP networks |
 //! | [`restrictions`] | from where, when and how often a client gets tokens |
 //! | [`role`] | what the holder of an admin key may do |
@@ -25,6 +26,7 @@ pub mod client;
 pub mod declaration;
 pub mod grants;
 pub mod host;
+pub mod key_source;
 pub mod names;
 pub mod network;
 pub mod restrictions;

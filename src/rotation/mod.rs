@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`published`] | what the rest of the server sees of the keys: the signer, the JWKS |
 //! | [`canary`] | tokens that the standby signs, to see who knows it |
+//! | [`also`] | public keys of another issuer, beside ours |
 //! | [`gate`] | whether the clock may be trusted to sign by |
 //! | [`rings`] | the rings, one an algorithm, and which of them signs for which audience |
 //! | [`standing`] | where the keys stand, for whoever watches |
@@ -12,6 +13,7 @@
 //! | [`keyring_file`] | the keys in the file: founding, loading, changing |
 //! | [`keeper`] | the one thread that changes keys |
 
+pub mod also;
 pub mod canary;
 pub mod gate;
 pub mod keeper;

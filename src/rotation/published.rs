@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use m2mint_keys::crypto;
-use m2mint_keys::jwk::{JwkSet, Kid};
+use m2mint_keys::jwk::{Jwk, JwkSet, Kid};
 use m2mint_keys::key_ring::Policy;
 use m2mint_keys::signing_key::Algorithm;
 use m2mint_keys::token::Minter;
@@ -74,6 +74,11 @@ impl KeySet {
     }
 }
 
+/// A set as the SuperTokens core answers it.
+fn with_status(body: &[u8]) -> Bytes {
+    String::from_utf8_lossy(body).replacen('{', r#"{"status":"OK","#, 1).into()
+}
+
 impl Published {
     /// What `rings` look like from outside, with `minters` for their active keys and what audiences want.
     #[must_use]
@@ -104,9 +109,7 @@ impl Published {
                 &all,
             )
             .with_cache(REMEMBERED),
-            with_status: String::from_utf8_lossy(&everything.body)
-                .replacen('{', r#"{"status":"OK","#, 1)
-                .into(),
+            with_status: with_status(&everything.body),
             all: everything,
             by_algorithm: rings
                 .iter()
@@ -114,6 +117,21 @@ impl Published {
                 .collect(),
             max_age: policy.propagation.as_secs().min(MAX_AGE.into()),
         }
+    }
+
+    /// Every key together with those of others, as a set and with a status. Whoever holds it holds all of ours.
+    #[must_use]
+    pub fn with_others(&self, others: &[Jwk]) -> (KeySet, Bytes) {
+        let mut set = JwkSet::parse(&self.all.body).unwrap_or_default();
+        for other in others {
+            if set.keys.iter().all(|key| key.kid != other.kid) {
+                set.keys.push(other.clone());
+            }
+        }
+        let KeySet { body, held } = KeySet::new(&set);
+        let held = Held { etag: held.etag.clone(), kids: self.all.held.kids.clone() };
+        let with_status = with_status(&body);
+        (KeySet { body, held: Arc::new(held) }, with_status)
     }
 
     /// Who signs tokens for `audience`.

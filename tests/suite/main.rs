@@ -43,6 +43,7 @@ mod logging;
 mod master_key;
 mod metrics;
 mod native_api;
+mod other_keys;
 mod overload;
 mod remote_verifier;
 mod restored_backup;
