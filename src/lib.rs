@@ -1,6 +1,6 @@
 //! m2mint, the machine-to-machine authorization server, as a library: what its binary and its tests are made of.
 //!
-//! Imports point one way: `cli` → `server` → `serving` → `http2` → `http` → `issuer`, `limits`, `administration`, `backup`, `rotation` → `audit`, `directory` → `store` →
+//! Imports point one way: `cli` → `server` → `serving` → `http2` → `http` → `issuer`, `limits`, `administration`, `backup`, `explanation`, `rotation` → `audit`, `directory` → `store` →
 //! `metrics`, `model` → `m2mint_keys`.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod directory;
+pub mod explanation;
 pub mod hardening;
 pub mod http;
 pub mod http2;

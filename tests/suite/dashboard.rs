@@ -7,12 +7,14 @@ use crate::support::http::{Answer, form};
 use crate::support::{ADMIN_KEY, Process, Server, call};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
     "/admin/",
     "/admin/clients",
     "/admin/clients/new",
     "/admin/keys",
     "/admin/keys/rotate",
+    "/admin/services",
+    "/admin/inspect",
     "/admin/audit",
     "/admin/admin-keys",
     "/admin/settings",
@@ -246,8 +248,14 @@ fn a_key_that_may_only_read_is_offered_nothing_else_and_refused_all_the_same() {
         let page = browser.get(page).body;
         for form in page.split("<form ").skip(1) {
             let action = form.split("action=\"").nth(1).unwrap().split('"').next().unwrap();
-            let harmless =
-                ["/admin/sign-out", "/admin/theme", "/admin/clients", "/admin/audit", "/admin/audit/verify"];
+            let harmless = [
+                "/admin/sign-out",
+                "/admin/theme",
+                "/admin/clients",
+                "/admin/audit",
+                "/admin/audit/verify",
+                "/admin/inspect",
+            ];
             let is_offered = form.split("</form>").next().unwrap().contains("type=\"submit\"");
             assert!(harmless.contains(&action) || !is_offered, "{action}");
         }
@@ -516,4 +524,52 @@ fn the_dashboard_is_where_the_admin_api_is_and_nowhere_else() {
     let admin =
         server.greeting.lines().find_map(|line| line.trim().strip_prefix("admin API")).unwrap().trim();
     assert_eq!(call("GET", &format!("{admin}/admin/sign-in"), &[], b"").status, 200);
+}
+
+#[test]
+fn a_token_that_is_looked_at_is_explained_and_kept_nowhere() {
+    let server = Process::start();
+    let client = server.client();
+    let token = server.token(&client);
+    let browser = Browser::sign_in(&server.url, ADMIN_KEY);
+    let ask = |token: &str, audience: &str, scope: &str| {
+        browser.post("/admin/inspect", &[("token", token), ("audience", audience), ("scope", scope)]).body
+    };
+    let good = ask(&format!("Bearer {token}"), "event", "event.create");
+    for said in ["Accepted", "at event", "Good, by the active key", &client.id, "the service that it is for"]
+    {
+        assert!(good.contains(said), "{said}: {good}");
+    }
+    for (token, audience, scope, said) in [
+        (&*token, "file", "", "Refused"),
+        (&*token, "event", "event.delete", "event.delete"),
+        (&token[..token.len() - 3], "event", "", "Believe nothing"),
+        ("<script>.x.y", "", "", "Nothing in it can be read"),
+    ] {
+        let page = ask(token, audience, scope);
+        assert!(
+            page.contains(said) && page.contains("Refused") && !page.contains("<script>."),
+            "{said}: {page}"
+        );
+    }
+    server.admin("POST", "/recipe/oauth/tokens/revoke", &json!({"client_id": client.id}));
+    assert!(ask(&token, "event", "").contains("revoked"));
+    let signature = token.rsplit('.').next().unwrap();
+    assert!(!good.contains(signature));
+    assert!(!server.log.lock().contains(signature));
+    for name in ["m2mint.db", "m2mint.db-wal"] {
+        let bytes = std::fs::read(server.path(name)).unwrap_or_default();
+        assert!(memchr::memmem::find(&bytes, signature.as_bytes()).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn services_are_shown_with_what_they_understand_and_who_is_granted_something_else() {
+    let server = Process::start();
+    server.client();
+    server.verb(&["services", "add", "event", "--action", "event.view=Look at events"]);
+    let browser = Browser::sign_in(&server.url, ADMIN_KEY);
+    server.wait_until("it is shown", || browser.get("/admin/services").body.contains("Look at events"));
+    let page = browser.get("/admin/services").body;
+    assert!(page.contains("not understood") && page.contains("event.create"), "{page}");
 }

@@ -101,6 +101,17 @@ fn what_was_forged_or_broken_is_not_believed() {
         !text(&output.stdout).contains(['\u{1b}', '\u{202e}']),
         "it cannot command the terminal: {output:?}"
     );
+    // Refused before anybody looks at the signature, which is nobody's: the kid is of a key that is published.
+    let mut header: serde_json::Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[0]).unwrap()).unwrap();
+    header["typ"] = "JWT".into();
+    let other_type = format!("{}.{}.AAAA", URL_SAFE_NO_PAD.encode(header.to_string()), parts[1]);
+    for (token, reason) in [(&*other_type, "not an access token"), (&token[..token.len() - 1], "base64url")] {
+        let output = verify(&server, token, &[]);
+        is_refused(&output, reason);
+        let told = text(&output.stdout);
+        assert!(told.contains("Believe nothing") && !told.contains("good, by"), "{output:?}");
+    }
     for nonsense in ["", "nonsense", "a.b", "a.b.c", "....", &"x".repeat(20_000)] {
         assert_eq!(verify(&server, nonsense, &[]).status.code(), Some(3), "{nonsense}");
     }

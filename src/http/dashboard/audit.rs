@@ -53,11 +53,22 @@ impl Shown {
     fn changes(&self) -> Vec<String> {
         let changed = self.fields.get("changed").and_then(Value::as_object);
         let one = |(name, value): (&String, &Value)| match (value.get("from"), value.get("to")) {
-            (Some(from), Some(to)) => format!("{name}: {from} → {to}"),
-            _ => format!("{name}: {value}"),
+            (Some(from), Some(to)) => format!("{name}: {} → {}", plain(from), plain(to)),
+            _ => format!("{name}: {}", plain(value)),
         };
         let reason = Some(self.text("reason")).filter(|reason| !reason.is_empty()).map(str::to_owned);
         changed.into_iter().flatten().map(one).chain(reason).collect()
+    }
+}
+
+/// A value for people.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) if text.is_empty() => "none".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 

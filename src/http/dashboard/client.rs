@@ -170,7 +170,7 @@ fn secret_table(visitor: &Visitor, id: &str, secrets: &[StoredSecret], now: Unix
     let may = visitor.may(Role::Clients);
     html! {
         @if secrets.is_empty() { p.empty { "It has no secret, and so gets no token." } } @else {
-            div.scroll tabindex="0" role="region" aria-label="Secrets" { table {
+            div.scroll tabindex="0" role="region" aria-label="Each secret" { table {
                 thead { tr {
                     th scope="col" { "Id" } th scope="col" { "Made" } th scope="col" { "Expires" } th scope="col" { "Last used" }
                     @if may { th scope="col" { span.unseen { "Actions" } } }

@@ -77,6 +77,7 @@ fn ring_section(view: &View, ring: &RingView, may: bool) -> Markup {
             }
             (timeline::picture(&format!("picture-{alg}"), &title, &lives, queued, now))
             (table(view, ring, may))
+            (verifiers(view, ring))
             details {
                 summary { "The timeline as a table" }
                 (events(&past, &future, now))
@@ -125,6 +126,30 @@ fn table(view: &View, ring: &RingView, may: bool) -> Markup {
                 }
             } }
         } }
+    }
+}
+
+/// Who has the next key: the picture tells when, this tells who.
+fn verifiers(view: &View, ring: &RingView) -> Markup {
+    let (alg, now) = (ring.ring.algorithm().name(), view.now.wall);
+    html! {
+        h3 id={ "verifiers-" (alg) } { "Who has the next key" }
+        @if let Some(told) = view.reach(ring) { p { (sentence(&told)) } }
+        @if ring.reach.known() == 0 {
+            p.quiet { "No verifier is known: one that fetches the key set again, after a minute or more, is." }
+        } @else {
+            div.scroll tabindex="0" role="region" aria-labelledby={ "verifiers-" (alg) } { table {
+                thead { tr {
+                    th scope="col" { "Verifier" } th scope="col" { "Next key" } th scope="col" { "Last fetched" } th scope="col" { "Known since" }
+                } }
+                tbody { @for (verifier, has_it) in ring.reach.each() { tr {
+                    th scope="row" { (verifier.who.place()) div.quiet { (verifier.who.agent.as_str()) } }
+                    td { @if has_it { span.tag.active { "has it" } } @else { span.tag.retired { "does not have it" } } }
+                    td { (time(verifier.last_seen)) div.quiet { (from_now(verifier.last_seen, now)) } }
+                    td { (time(verifier.first_seen)) }
+                } } }
+            } }
+        }
     }
 }
 

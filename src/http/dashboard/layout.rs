@@ -27,8 +27,12 @@ pub enum Section {
     Overview,
     /// Clients.
     Clients,
+    /// What clients call.
+    Services,
     /// Signing keys.
     Keys,
+    /// Tokens.
+    Inspector,
     /// The audit log.
     Audit,
     /// Admin keys.
@@ -38,8 +42,16 @@ pub enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 6] =
-        [Self::Overview, Self::Clients, Self::Keys, Self::Audit, Self::AdminKeys, Self::Settings];
+    const ALL: [Self; 8] = [
+        Self::Overview,
+        Self::Clients,
+        Self::Services,
+        Self::Keys,
+        Self::Inspector,
+        Self::Audit,
+        Self::AdminKeys,
+        Self::Settings,
+    ];
 
     /// What looking at it takes: as in the admin API.
     const fn role(self) -> Role {
@@ -53,7 +65,9 @@ impl Section {
         match self {
             Self::Overview => ("Overview", "/admin/"),
             Self::Clients => ("Clients", "/admin/clients"),
+            Self::Services => ("Services", "/admin/services"),
             Self::Keys => ("Signing keys", "/admin/keys"),
+            Self::Inspector => ("Token inspector", "/admin/inspect"),
             Self::Audit => ("Audit log", "/admin/audit"),
             Self::AdminKeys => ("Admin keys", "/admin/admin-keys"),
             Self::Settings => ("Settings", "/admin/settings"),

@@ -10,6 +10,8 @@
 //! | [`overview`], [`history`] | how the server runs, now and in the last hour |
 //! | [`clients`], [`client`], [`client_form`] | the list, one client with its secrets, and what it may do |
 //! | [`keys`], [`timeline`] | signing keys, and a picture of their past and future |
+//! | [`services`] | what clients call |
+//! | [`inspector`] | what a token says, and what would be answered to it |
 //! | [`audit`] | the audit log |
 //! | [`admin_keys`], [`settings`] | who may administer; the configuration |
 //! | [`layout`], [`assets`], [`error`] | what is around every page |
@@ -22,9 +24,11 @@ pub mod client_form;
 pub mod clients;
 pub mod error;
 pub mod history;
+pub mod inspector;
 pub mod keys;
 pub mod layout;
 pub mod overview;
+pub mod services;
 pub mod session;
 pub mod settings;
 pub mod sign_in;
@@ -169,6 +173,10 @@ pub fn routes(config: &mut ServiceConfig) {
                 form("/keys/revoke")
                     .route(web::get().to(keys::revocation))
                     .route(web::post().to(keys::revoke)),
+            )
+            .service(page("/services").route(web::get().to(services::get)))
+            .service(
+                form("/inspect").route(web::get().to(inspector::get)).route(web::post().to(inspector::post)),
             )
             .service(page("/audit").route(web::get().to(audit::get)))
             .service(form("/audit/verify").route(web::post().to(audit::verify)))

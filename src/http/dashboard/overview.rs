@@ -181,7 +181,7 @@ fn busiest(state: &State) -> Markup {
             @if named.is_empty() && told.other == 0 {
                 p.quiet { "No token was issued since the server started." }
             } @else {
-                div.scroll tabindex="0" role="region" aria-labelledby="busiest" { table {
+                div.scroll tabindex="0" role="region" aria-label="Each of the busiest clients" { table {
                     thead { tr { th scope="col" { "Client" } th scope="col" { "Audience" } th.number scope="col" { "Tokens" } } }
                     tbody {
                         @for (client, audience, count) in named.iter().take(BUSIEST) {

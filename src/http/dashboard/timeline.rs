@@ -102,7 +102,7 @@ struct Scale {
 
 impl Scale {
     fn over(now: UnixTime, moments: impl Iterator<Item = UnixTime>) -> Self {
-        let (mut before, mut after) = (stretch(24 * 3_600_000), stretch(24 * 3_600_000));
+        let (mut before, mut after) = (stretch(2 * 3_600_000), stretch(24 * 3_600_000));
         for moment in moments {
             let at = stretch(moment.millis().saturating_sub(now.millis()));
             before = before.max(-at);
@@ -218,7 +218,7 @@ fn row(life: &Life, y: f64, scale: &Scale, now: UnixTime) -> Markup {
 fn pieces(part: &Part, now: UnixTime) -> Vec<(UnixTime, Option<UnixTime>, bool)> {
     let is_over = part.until.is_some_and(|until| until <= now);
     if is_over || part.state == State::Revoked {
-        return vec![(part.from, Some(part.until.unwrap_or(now).max(part.from)), false)];
+        return vec![(part.from, Some(part.until.map_or(now, |until| until.min(now)).max(part.from)), false)];
     }
     if part.from >= now {
         return vec![(part.from, part.until, true)];
@@ -312,8 +312,14 @@ mod tests {
     fn what_lasts_over_now_is_cut_there() {
         let part = Part { state: State::Active, from: at(-1), until: Some(at(1)) };
         assert_eq!(pieces(&part, NOW), [(at(-1), Some(NOW), false), (NOW, Some(at(1)), true)]);
-        let part = Part { state: State::Revoked, from: at(-1), until: None };
-        assert_eq!(pieces(&part, NOW), [(at(-1), Some(NOW), false)]);
+        for until in [None, Some(at(1))] {
+            let part = Part { state: State::Revoked, from: at(-1), until };
+            assert_eq!(
+                pieces(&part, NOW),
+                [(at(-1), Some(NOW), false)],
+                "out of use, however long it is kept"
+            );
+        }
     }
 
     #[test]

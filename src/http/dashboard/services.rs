@@ -1,0 +1,86 @@
+//! `GET /admin/services`: the registered services, what they understand, and which clients are granted what they do not.
+
+use std::collections::BTreeMap;
+
+use actix_web::web::Data;
+use m2mint_keys::time::UnixTime;
+use maud::{Markup, html};
+
+use super::Answer;
+use crate::administration::services::unfit;
+use crate::http::State;
+use crate::http::dashboard::client;
+use crate::http::dashboard::layout::{self, Section, from_now, query, time};
+use crate::http::dashboard::visitor::Visitor;
+use crate::model::Audience;
+use crate::model::service::Service;
+use crate::store::services;
+
+/// The most clients whose grants a page looks through.
+const LOOKED_AT: usize = 10_000;
+
+/// Handles the request.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn get(visitor: Visitor, state: Data<State>) -> Answer {
+    let (now, is_small) = (state.clock.wall(), state.directory.count() <= LOOKED_AT);
+    let (registered, misfits) = state
+        .look(move |store| {
+            let misfits = if is_small { unfit(store, None, now)? } else { Vec::new() };
+            Ok((store.read(services::all)?, misfits))
+        })
+        .await?;
+    let content = html! {
+        h1 { "Services" }
+        p.lead { "What clients call: each service has an audience and the actions that it understands. At a registered service, a client is granted "
+            "only those. Register one with " code { "m2mint services add AUDIENCE --action NAME" } "." }
+        @if !misfits.is_empty() {
+            section.card.danger aria-labelledby="misfits" {
+                h2 #misfits { "Granted, and not understood" }
+                ul.lately { @for unfit in &misfits { @let id = unfit.client.as_str(); @for misfit in &unfit.misfits { li {
+                    span { a href=(client::path(id)) { (id) } " may ask for " span.name { (misfit.scope.as_str()) } }
+                    span.quiet {
+                        "at " (misfit.audiences.iter().map(Audience::as_str).collect::<Vec<_>>().join(", "))
+                        @if let Some(meant) = &misfit.meant { ": did you mean " (meant) "?" }
+                    }
+                } } } }
+            }
+        }
+        @if !is_small { p.quiet { "Whether every grant is understood is told by " code { "m2mint services check" } "." } }
+        @if registered.is_empty() { div.empty { p { "No service is registered. Clients may be granted any action at any audience." } } }
+        @else { div.columns { @for service in registered.values() { (card(service, now)) } } }
+    };
+    Ok(layout::page(&visitor, Section::Services, "Services", content))
+}
+
+fn card(service: &Service, now: UnixTime) -> Markup {
+    let audience = service.audience.as_str();
+    let former = former_names(service, now);
+    html! {
+        section.card aria-labelledby={ "service-" (audience) } {
+            h2 id={ "service-" (audience) } { (audience) }
+            @if !service.description.is_empty() { p { (service.description) } }
+            @if service.actions.is_empty() { p.quiet { "It understands no action yet." } }
+            dl { @for (action, what) in &service.actions {
+                dt { span.name { (action.as_str()) } }
+                dd {
+                    (what)
+                    @for (name, ends_at) in former.get(action.as_str()).into_iter().flatten() {
+                        div.quiet { "also " (name) ", until " (time(*ends_at)) " (" (from_now(*ends_at, now)) ")" }
+                    }
+                }
+            } }
+            p { a href=(query("/admin/clients", &[("q", audience)])) { "Clients that name it" } }
+        }
+    }
+}
+
+/// The former names of each action that can still be used.
+fn former_names(service: &Service, now: UnixTime) -> BTreeMap<&str, Vec<(&str, UnixTime)>> {
+    let mut former: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for (name, alias) in service.aliases.iter().filter(|(_, alias)| alias.ends_at > now) {
+        former.entry(alias.action.as_str()).or_default().push((name.as_str(), alias.ends_at));
+    }
+    former
+}
