@@ -2,17 +2,19 @@
 
 use clap::Subcommand;
 use m2mint_keys::time::UnixTime;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::administration::admin_keys::{self, NewAdminKey};
 use crate::cli::destination::{Destination, Prepared};
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
+use crate::http::v1::admin_keys::render;
+use crate::http::v1::types::AdminKey as AdminKeyJson;
 use crate::model::audit::Origin;
 use crate::model::{AdminKey, AdminKeyName, Role, Roles, Span};
 use crate::store::Store;
-use crate::store::admin_keys::{StoredAdminKey, all};
+use crate::store::admin_keys::all;
 
 /// What to do with admin keys.
 #[derive(Debug, Subcommand)]
@@ -66,42 +68,12 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let key = AdminKey::generate().map_err(|error| CliError::Failed(error.to_string()))?;
             let place = to.prepare(key.expose(), "ADMIN_KEY")?;
             let stored = admin_keys::add(&store, new, &key, now, &origin)?;
-            let path = place.as_ref().map(|place| place.path().to_owned());
-            let told = place.map(Prepared::keep).transpose()?;
-            if as_json {
-                let mut json = to_json(&stored, has_configured);
-                match path {
-                    Some(path) => json.insert("keyWrittenTo".into(), json!(path)),
-                    None => json.insert("key".into(), key.expose().into()),
-                };
-                return output::json(&Value::Object(json));
-            }
-            output::line(&format!("name       {}\nroles      {}", stored.name, stored.roles));
-            match told {
-                Some(told) => output::line(&format!("key        {told}")),
-                None => output::line(&format!("key        {}\n\nThe key is shown this once.", key.expose())),
-            }
+            show_made(&render(&stored, has_configured), key.expose(), place, as_json)?;
         }
         Action::List => {
             let keys = store.read(all)?;
-            if as_json {
-                let keys = keys.iter().map(|key| Value::Object(to_json(key, has_configured)));
-                return output::json(&keys.collect());
-            }
-            let when = |time: Option<UnixTime>| time.map_or_else(|| "never".to_owned(), date);
-            let row = |key: &StoredAdminKey| {
-                let expires = match key.expires_at {
-                    _ if is_replaced(key, has_configured) => "replaced by api_key".to_owned(),
-                    Some(at) if at <= now => format!("{} (expired)", date(at)),
-                    at => when(at),
-                };
-                let (name, roles) = (key.name.to_string(), key.roles.to_string());
-                vec![name, roles, date(key.created_at), expires, when(key.last_used_at)]
-            };
-            table::print(
-                &["NAME", "ROLES", "CREATED", "EXPIRES", "LAST USED"],
-                &keys.iter().map(row).collect::<Vec<_>>(),
-            );
+            let keys: Vec<_> = keys.iter().map(|key| render(key, has_configured)).collect();
+            show(&keys, now, as_json)?;
         }
         Action::Remove { name, yes } => {
             let keys = store.read(all)?;
@@ -123,18 +95,50 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     Ok(())
 }
 
-fn is_replaced(key: &StoredAdminKey, has_configured: bool) -> bool {
-    key.founding && has_configured
+/// Shows an admin key that was just made, or where it is.
+///
+/// # Errors
+/// When it cannot be put there.
+pub fn show_made(made: &AdminKeyJson, key: &str, place: Option<Prepared>, as_json: bool) -> Result {
+    let path = place.as_ref().map(|place| place.path().to_owned());
+    let told = place.map(Prepared::keep).transpose()?;
+    if as_json {
+        let mut json = serde_json::to_value(made)?.as_object().cloned().unwrap_or_default();
+        match path {
+            Some(path) => json.insert("keyWrittenTo".into(), json!(path)),
+            None => json.insert("key".into(), key.into()),
+        };
+        return output::json(&Value::Object(json));
+    }
+    output::line(&format!("name       {}\nroles      {}", made.name, made.roles.join(" ")));
+    match told {
+        Some(told) => output::line(&format!("key        {told}")),
+        None => output::line(&format!("key        {key}\n\nThe key is shown this once.")),
+    }
+    Ok(())
 }
 
-fn to_json(key: &StoredAdminKey, has_configured: bool) -> Map<String, Value> {
-    let fields = [
-        ("name", json!(key.name.as_str())),
-        ("roles", json!(key.roles.names().collect::<Vec<_>>())),
-        ("createdAt", json!(date(key.created_at))),
-        ("expiresAt", json!(key.expires_at.map(date))),
-        ("lastUsedAt", json!(key.last_used_at.map(date))),
-        ("replacedByConfiguration", json!(is_replaced(key, has_configured))),
-    ];
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+/// Shows names, roles and dates.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn show(keys: &[AdminKeyJson], now: UnixTime, as_json: bool) -> Result {
+    if as_json {
+        return output::json(&serde_json::to_value(keys)?);
+    }
+    let (never, now) = (|| "never".to_owned(), date(now));
+    let row = |key: &AdminKeyJson| {
+        let expires = match &key.expires_at {
+            _ if key.replaced_by_configuration => "replaced by api_key".to_owned(),
+            Some(at) if *at <= now => format!("{at} (expired)"),
+            at => at.clone().unwrap_or_else(never),
+        };
+        let used = key.last_used_at.clone().unwrap_or_else(never);
+        vec![key.name.clone(), key.roles.join(" "), key.created_at.clone(), expires, used]
+    };
+    table::print(
+        &["NAME", "ROLES", "CREATED", "EXPIRES", "LAST USED"],
+        &keys.iter().map(row).collect::<Vec<_>>(),
+    );
+    Ok(())
 }

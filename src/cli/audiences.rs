@@ -2,13 +2,15 @@
 
 use clap::Subcommand;
 use m2mint_keys::signing_key::Algorithm;
-use m2mint_keys::time::{Moment, UnixTime};
+use m2mint_keys::time::Moment;
 use serde_json::{Value, json};
 
 use crate::administration;
-use crate::cli::output::{self, CliError, Result, date};
+use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config, keys, table};
 use crate::clock::Clock;
+use crate::http::v1::audiences::{in_default, render};
+use crate::http::v1::types::Audience as AudienceJson;
 use crate::model::Audience;
 use crate::model::audit::Origin;
 use crate::rotation::keeper::in_words;
@@ -57,16 +59,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     match action {
         Action::List => {
             let (now, audiences) = read()?;
-            if as_json {
-                return output::json(&audiences.iter().map(|audience| to_json(audience, now)).collect());
-            }
-            if audiences.is_empty() {
-                output::line("tokens for every audience are signed with EdDSA");
-                return Ok(());
-            }
-            let rows: Vec<_> = audiences.iter().map(|audience| row(audience, now)).collect();
-            table::print(&["AUDIENCE", "ALG", "SIGNED WITH NOW", "AS WANTED FROM"], &rows);
-            Ok(())
+            list(&audiences.iter().map(|audience| render(audience, now)).collect::<Vec<_>>(), as_json)
         }
         Action::Set { name, alg, at_once } => {
             let name = Audience::parse(name).map_err(|error| CliError::Refused(error.to_string()))?;
@@ -83,60 +76,74 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             }
             let (now, all) = read()?;
             let status = all.into_iter().find(|one| one.wish.name == audience.name);
-            if as_json {
-                return output::json(
-                    &status.map_or_else(|| in_default(&audience.name), |one| to_json(&one, now)),
-                );
-            }
-            output::line(&outcome(&audience, status.as_ref(), now));
-            Ok(())
+            let status = status.map_or_else(|| in_default(&audience.name), |one| render(&one, now));
+            show_set(&status, as_json)
         }
     }
 }
 
+/// Shows audiences.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn list(audiences: &[AudienceJson], as_json: bool) -> Result {
+    if as_json {
+        return output::json(&audiences.iter().map(to_json).collect());
+    }
+    if audiences.is_empty() {
+        output::line("tokens for every audience are signed with EdDSA");
+        return Ok(());
+    }
+    let rows: Vec<_> = audiences.iter().map(row).collect();
+    table::print(&["AUDIENCE", "ALG", "SIGNED WITH NOW", "AS WANTED FROM"], &rows);
+    Ok(())
+}
+
+/// Shows what setting an audience has come to.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn show_set(audience: &AudienceJson, as_json: bool) -> Result {
+    if as_json {
+        return output::json(&to_json(audience));
+    }
+    output::line(&outcome(audience));
+    Ok(())
+}
+
 /// What setting an audience has come to, in words.
-fn outcome(audience: &StoredAudience, status: Option<&AudienceStatus>, now: Moment) -> String {
-    let (name, alg) = (&audience.name, audience.alg.name());
-    match status.map(|status| status.met_in) {
-        None | Some(Some(0)) => format!("tokens for {name} are signed with {alg} from now on"),
-        Some(Some(wait)) => format!(
+fn outcome(audience: &AudienceJson) -> String {
+    let (name, alg) = (&audience.audience, &audience.alg);
+    match (audience.in_seconds, &audience.at) {
+        (Some(0), _) => format!("tokens for {name} are signed with {alg} from now on"),
+        (Some(wait), at) => format!(
             "tokens for {name} will be signed with {alg} in {} ({}), and with EdDSA until then: verifiers may still \
              cache a key set without the new keys\n\
              if no service checks tokens for {name} yet, nobody has to be waited for:\n\
              \x20 m2mint audiences set {name} --alg {alg} --at-once",
-            in_words(Some(wait)),
-            date(after(now, wait)),
+            in_words(Some(wait.saturating_mul(1000))),
+            at.as_deref().unwrap_or_default(),
         ),
-        Some(None) => format!("no server is running: keys for {alg} will be made when it starts"),
+        (None, _) => format!("no server is running: keys for {alg} will be made when it starts"),
     }
 }
 
-fn after(now: Moment, wait: i64) -> UnixTime {
-    UnixTime::from_millis(now.wall.millis().saturating_add(wait))
-}
-
-fn row(audience: &AudienceStatus, now: Moment) -> Vec<String> {
-    let from = match audience.met_in {
+fn row(audience: &AudienceJson) -> Vec<String> {
+    let from = match audience.in_seconds {
         Some(0) => "now".into(),
-        Some(wait) => date(after(now, wait)),
+        Some(_) => audience.at.clone().unwrap_or_default(),
         None => "the next start".into(),
     };
-    let wish = &audience.wish;
-    vec![wish.name.to_string(), wish.alg.name().into(), audience.signed_with.name().into(), from]
+    vec![audience.audience.clone(), audience.alg.clone(), audience.signed_with.clone(), from]
 }
 
-fn to_json(audience: &AudienceStatus, now: Moment) -> Value {
+fn to_json(audience: &AudienceJson) -> Value {
     json!({
-        "audience": audience.wish.name.as_str(),
-        "alg": audience.wish.alg.name(),
-        "signed_with": audience.signed_with.name(),
-        "in_seconds": audience.met_in.map(|wait| wait.max(0) / 1000),
-        "at": audience.met_in.map(|wait| date(after(now, wait))),
-        "configured": audience.wish.configured,
+        "audience": audience.audience,
+        "alg": audience.alg,
+        "signed_with": audience.signed_with,
+        "in_seconds": audience.in_seconds,
+        "at": audience.at,
+        "configured": audience.configured,
     })
-}
-
-fn in_default(name: &Audience) -> Value {
-    let alg = rings::DEFAULT.name();
-    json!({"audience": name.as_str(), "alg": alg, "signed_with": alg, "in_seconds": 0, "configured": false})
 }

@@ -42,19 +42,19 @@ pub enum Action {
 pub struct Filter {
     /// Not before: a date, a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2d
     #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    pub since: Option<String>,
     /// Before that
     #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    pub until: Option<String>,
     /// About this client, or by it
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
-    client: Option<String>,
+    pub client: Option<String>,
     /// An action, or the beginning of one: client, key.rotate
     #[arg(long, value_name = "ACTION")]
-    action: Option<String>,
+    pub action: Option<String>,
     /// The newest so many
     #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
+    pub limit: usize,
 }
 
 /// Runs the verb.
@@ -102,19 +102,27 @@ fn list(store: &Store, filter: &Filter, as_json: bool) -> Result {
         })
     })?;
     found.reverse();
+    let whole = |(entry, mut fields): (StoredEntry, Map<String, Value>)| {
+        fields.insert("hash".into(), hex(&entry.hash).into());
+        (entry.seq, fields)
+    };
+    show(found.into_iter().map(whole).collect(), as_json)
+}
+
+/// Shows entries with their numbers, oldest first.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn show(entries: Vec<(i64, Map<String, Value>)>, as_json: bool) -> Result {
     if as_json {
-        let entries = found.into_iter().map(|(entry, mut fields)| {
-            fields.insert("hash".into(), hex(&entry.hash).into());
-            Value::Object(fields)
-        });
-        return output::json(&entries.collect());
+        return output::json(&entries.into_iter().map(|(_, fields)| Value::Object(fields)).collect());
     }
-    let rows: Vec<_> = found.iter().map(|(entry, fields)| row(entry, fields)).collect();
+    let rows: Vec<_> = entries.iter().map(|(seq, fields)| row(*seq, fields)).collect();
     table::print(&["SEQ", "TIME", "ACTION", "SUBJECT", "BY", "FROM", "WHAT"], &rows);
     Ok(())
 }
 
-fn row(entry: &StoredEntry, fields: &Map<String, Value>) -> Vec<String> {
+fn row(seq: i64, fields: &Map<String, Value>) -> Vec<String> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
     let changed = fields.get("changed").and_then(Value::as_object);
     let one = |(name, value): (&String, &Value)| match (value.get("from"), value.get("to")) {
@@ -124,7 +132,7 @@ fn row(entry: &StoredEntry, fields: &Map<String, Value>) -> Vec<String> {
     let mut what: Vec<String> = changed.into_iter().flatten().map(one).collect();
     what.extend(fields.get("reason").and_then(Value::as_str).map(str::to_owned));
     vec![
-        entry.seq.to_string(),
+        seq.to_string(),
         text("at"),
         text("action"),
         text("subject"),
@@ -135,7 +143,10 @@ fn row(entry: &StoredEntry, fields: &Map<String, Value>) -> Vec<String> {
 }
 
 /// A date, a time, or how long ago: as the text that stands in entries, which compares as times do.
-fn point_in_time(text: &str, now: UnixTime) -> Result<String> {
+///
+/// # Errors
+/// When it is none.
+pub fn point_in_time(text: &str, now: UnixTime) -> Result<String> {
     if let Ok(ago) = Span::parse(text) {
         let ago = m2mint_keys::time::millis(ago.0);
         return Ok(date(UnixTime::from_millis(now.millis().saturating_sub(ago))));
@@ -212,7 +223,11 @@ fn proven_keys(config: &Config, store: &Store) -> Result<std::result::Result<Vec
     Ok(if proven.is_empty() { Err("the master key opens none of the keys".into()) } else { Ok(proven) })
 }
 
-fn text_or_file(given: &str) -> Result<String> {
+/// A head, or what a file holds.
+///
+/// # Errors
+/// When it is neither.
+pub fn text_or_file(given: &str) -> Result<String> {
     let is_head = given.split('.').count() == 3 && !given.contains('/');
     if is_head && !Path::new(given).is_file() {
         return Ok(given.to_owned());

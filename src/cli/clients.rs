@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::administration::{self, NewClient};
-use crate::cli::destination::Destination;
+use crate::cli::destination::{Destination, Prepared};
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config, table, unused};
 use crate::clock::Clock;
@@ -93,7 +93,7 @@ pub struct Fields {
     #[arg(long, value_name = "NAME")]
     audience: Vec<String>,
     /// Scopes at one service only, such as "event=event.*"; give it once for each
-    #[arg(long, value_name = "AUDIENCE=SCOPES")]
+    #[arg(long, value_name = "NAME=SCOPES")]
     audience_scopes: Vec<String>,
     /// Lifetime of its tokens, such as 15m
     #[arg(long, value_name = "DURATION")]
@@ -139,23 +139,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let place = to.prepare(secret.expose(), "CLIENT_SECRET")?;
             let new = NewClient { id, secret: Some(secret), secret_expires_at: None, settings };
             let (client, secret) = administration::create_client(&store, new, now, longest, &origin)?;
-            let Some(place) = place else {
-                if as_json {
-                    return output::json(&Value::Object(client_json::render(&client, Some(&secret))));
-                }
-                print(&client);
-                output::line(&format!("secret     {}\n\nThe secret is shown this once.", secret.expose()));
-                return Ok(());
-            };
-            let path = place.path().to_owned();
-            let told = place.keep()?;
-            if as_json {
-                let mut json = client_json::render(&client, None);
-                json.insert("secretWrittenTo".into(), json!(path));
-                return output::json(&Value::Object(json));
-            }
-            print(&client);
-            output::line(&format!("secret     {told}"));
+            show_made(&client, &secret, place, as_json)?;
         }
         Action::List => list(&store, as_json)?,
         Action::Unused(unused) => unused::run(&store, unused, now, as_json)?,
@@ -200,38 +184,91 @@ pub fn require(store: &Store, id: &str) -> Result<Client> {
 }
 
 fn list(store: &Store, as_json: bool) -> Result {
-    let (mut rows, mut json) = (Vec::new(), Vec::new());
+    let mut listing = Listing::new(as_json);
     let mut after = None;
     loop {
         let (page, next) = store.read(|db| clients::page(db, after.as_ref(), PAGE, None))?;
-        for client in &page {
-            if as_json {
-                json.push(Value::Object(client_json::render(client, None)));
-            } else {
-                let settings = &client.settings;
-                let enabled = if settings.enabled == Some(false) { "no" } else { "yes" };
-                rows.push(vec![
-                    client.id.to_string(),
-                    settings.name.clone(),
-                    audiences(settings),
-                    scopes(settings),
-                    enabled.into(),
-                ]);
-            }
-        }
+        page.iter().for_each(|client| listing.add(client));
         after = next;
         if after.is_none() {
-            break;
+            return listing.show();
         }
     }
-    if as_json {
-        return output::json(&Value::Array(json));
+}
+
+/// Many clients, as they will be shown.
+pub struct Listing {
+    as_json: bool,
+    rows: Vec<Vec<String>>,
+    json: Vec<Value>,
+}
+
+impl Listing {
+    /// None yet.
+    #[must_use]
+    pub fn new(as_json: bool) -> Self {
+        Self { as_json, rows: Vec::new(), json: Vec::new() }
     }
-    table::print(&["CLIENT ID", "NAME", "AUDIENCE", "SCOPE", "ENABLED"], &rows);
+
+    /// And this one.
+    pub fn add(&mut self, client: &Client) {
+        if self.as_json {
+            return self.json.push(Value::Object(client_json::render(client, None)));
+        }
+        let settings = &client.settings;
+        let enabled = if settings.enabled == Some(false) { "no" } else { "yes" };
+        self.rows.push(vec![
+            client.id.to_string(),
+            settings.name.clone(),
+            audiences(settings),
+            scopes(settings),
+            enabled.into(),
+        ]);
+    }
+
+    /// Shows them.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn show(self) -> Result {
+        if self.as_json {
+            return output::json(&Value::Array(self.json));
+        }
+        table::print(&["CLIENT ID", "NAME", "AUDIENCE", "SCOPE", "ENABLED"], &self.rows);
+        Ok(())
+    }
+}
+
+/// Shows a client that was just made, and its secret, or where that is.
+///
+/// # Errors
+/// When it cannot be put there.
+pub fn show_made(client: &Client, secret: &ClientSecret, place: Option<Prepared>, as_json: bool) -> Result {
+    let Some(place) = place else {
+        if as_json {
+            return output::json(&Value::Object(client_json::render(client, Some(secret))));
+        }
+        print(client);
+        output::line(&format!("secret     {}\n\nThe secret is shown this once.", secret.expose()));
+        return Ok(());
+    };
+    let path = place.path().to_owned();
+    let told = place.keep()?;
+    if as_json {
+        let mut json = client_json::render(client, None);
+        json.insert("secretWrittenTo".into(), json!(path));
+        return output::json(&Value::Object(json));
+    }
+    print(client);
+    output::line(&format!("secret     {told}"));
     Ok(())
 }
 
-fn show(client: &Client, as_json: bool) -> Result {
+/// Shows a client.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn show(client: &Client, as_json: bool) -> Result {
     if as_json {
         return output::json(&Value::Object(client_json::render(client, None)));
     }
@@ -277,7 +314,10 @@ fn audiences(settings: &ClientSettings) -> String {
 
 impl Fields {
     /// The same fields as the admin API takes, read by the same code.
-    fn apply(&self, settings: ClientSettings) -> Result<ClientSettings> {
+    ///
+    /// # Errors
+    /// When a value is not well formed.
+    pub fn apply(&self, settings: ClientSettings) -> Result<ClientSettings> {
         let refused = |error: &dyn std::fmt::Display| CliError::Refused(error.to_string());
         let mut settings = settings;
         if let Some(name) = &self.name {

@@ -4,8 +4,9 @@
 //! server, the request is met when the next one starts.
 
 mod canary;
-mod plan;
-mod verifiers;
+pub mod plan;
+pub mod show;
+pub mod verifiers;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,19 +15,17 @@ use clap::Subcommand;
 use m2mint_keys::jwk::Kid;
 use m2mint_keys::key_ring::{KeyRecord, Policy, State};
 use m2mint_keys::signing_key::Algorithm;
-use m2mint_keys::time::UnixTime;
-use serde_json::{Value, json};
 
 use crate::administration;
-use crate::cli::output::{self, CliError, Result, date};
-use crate::cli::{Settings, config, table};
+use crate::cli::output::{self, CliError, Result};
+use crate::cli::{Settings, config};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::http::v1::keys::{render, render_plan};
 use crate::master_key;
-use crate::model::Span;
 use crate::model::audience::parse_algorithm;
 use crate::model::audit::Origin;
-use crate::rotation::view::{ClockSet, RingView, View, now, on_revocation};
+use crate::rotation::view::{RingView, View, now, on_revocation};
 use crate::rotation::{RotationError, keyring_file};
 use crate::startup::rotation_settings;
 use crate::store::keys::KeyRequest;
@@ -110,13 +109,13 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 }
             }
             let view = look(&store, config.rotation)?;
-            if as_json { output::json(&view.to_json()) } else { view.print() }
+            show::keys(&render(&view), as_json)
         }
         Action::Plan { rotations } => {
-            plan::show(&look(&store, config.rotation)?, usize::from(*rotations), as_json)
+            plan::show(&render_plan(&look(&store, config.rotation)?, *rotations), as_json)
         }
         Action::Canary { audience } => canary::run(&config, &store, audience, as_json),
-        Action::Verifiers => verifiers::show(&look(&store, config.rotation)?, as_json),
+        Action::Verifiers => verifiers::show(&render(&look(&store, config.rotation)?), as_json),
         Action::Rotate { alg } => rotate(&store, served, config.rotation, *alg, as_json),
         Action::Revoke { kid, yes } => revoke(&store, served, config.rotation, kid, *yes, as_json),
         // Done above: it needs the file for itself.
@@ -158,7 +157,7 @@ fn recover(config: &Config, yes: bool, as_json: bool) -> Result {
     store.checkpoint();
     let view = look(&store, config.rotation)?;
     if as_json {
-        return output::json(&view.to_json());
+        return output::json(&show::to_json(&render(&view)));
     }
     for ring in &view.rings {
         let kid = ring.signing().map(Kid::to_string).unwrap_or_default();
@@ -211,7 +210,7 @@ fn rotate(store: &Store, served: bool, policy: Policy, alg: Option<Algorithm>, a
         Ok(!served || !after.rings.iter().filter(concerned).any(|ring| ring.is_due() && signed(ring)))
     })?;
     if as_json {
-        return output::json(&after.to_json());
+        return output::json(&show::to_json(&render(&after)));
     }
     if !served {
         output::line("no server is running: the rotation will be looked at when it starts");
@@ -240,7 +239,7 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
     ask(store, served, &KeyRequest::Revoke(record.kid.clone()))?;
     let view = look(store, policy)?;
     if as_json {
-        return output::json(&view.to_json());
+        return output::json(&show::to_json(&render(&view)));
     }
     match view.get(&record.kid).map(KeyRecord::state) {
         Some(State::Revoked) | None => {
@@ -286,77 +285,4 @@ pub fn not_met() -> CliError {
 /// The rings of the file, by its clock.
 fn look(store: &Store, policy: Policy) -> Result<View> {
     Ok(View::read(store, policy, now(store)?)?)
-}
-
-impl View {
-    fn print(&self) -> Result {
-        let when = |time: Option<UnixTime>| time.map_or_else(|| "-".to_owned(), date);
-        let row = |ring: &RingView, key: &KeyRecord| {
-            vec![
-                key.kid.to_string(),
-                key.public.algorithm().name().to_owned(),
-                key.state().name().to_owned(),
-                date(Self::since(key)),
-                when(self.signs_until(ring, key)),
-                when(self.published_until(ring, key)),
-                Span(key.longest_lifetime).to_string(),
-            ]
-        };
-        let rows: Vec<_> =
-            self.rings.iter().flat_map(|ring| ring.ordered().map(|key| row(ring, key))).collect();
-        table::print(
-            &["KID", "ALG", "STATE", "SINCE", "SIGNS UNTIL", "PUBLISHED UNTIL", "LONGEST LIFETIME"],
-            &rows,
-        );
-        output::line("");
-        for ring in &self.rings {
-            output::line(&format!("{}{}", self.label(ring, ": "), self.next(ring)));
-            if let Some(reach) = self.reach(ring) {
-                output::line(&format!("{}{reach}", self.label(ring, ": ")));
-            }
-        }
-        if let Some(ClockSet { at, ahead_by, back_by }) = &self.clock_set {
-            let (direction, by) = ahead_by.as_ref().map_or(("back", back_by), |_| ("ahead", ahead_by));
-            let by = by.as_deref().unwrap_or_default();
-            output::line(&format!(
-                "the clock was set {direction} by {by} at {at}; waiting times of keys are not affected"
-            ));
-        }
-        Ok(())
-    }
-
-    fn to_json(&self) -> Value {
-        let key = |ring: &RingView, key: &KeyRecord| {
-            json!({
-                "kid": key.kid.as_str(),
-                "alg": key.public.algorithm().name(),
-                "state": key.state().name(),
-                "since": date(Self::since(key)),
-                "signs_until": self.signs_until(ring, key).map(date),
-                "published_until": self.published_until(ring, key).map(date),
-                "longest_lifetime_seconds": key.longest_lifetime.as_secs(),
-            })
-        };
-        let next = |ring: &RingView| {
-            json!({
-                "transition": "rotate",
-                "alg": ring.ring.algorithm().name(),
-                "in_seconds": ring.outlook.promotion_in.map(|wait| wait.max(0) / 1000),
-                "at": ring.outlook.promotion_in.map(|wait| date(self.in_millis(wait))),
-                "reason": ring.outlook.hold.map(m2mint_keys::key_ring::Hold::reason),
-            })
-        };
-        let soonest = self.rings.iter().min_by_key(|ring| ring.outlook.promotion_in.unwrap_or(i64::MAX));
-        json!({
-            "keys": self.rings.iter().flat_map(|ring| ring.ordered().map(|one| key(ring, one))).collect::<Vec<_>>(),
-            "next": soonest.map(next),
-            "clock_set": self.clock_set.as_ref().map(|set| json!({
-                "at": set.at,
-                "ahead_by": set.ahead_by,
-                "back_by": set.back_by,
-            })),
-            "verifiers": self.rings.iter().map(verifiers::counted).collect::<Vec<_>>(),
-            "next_by_alg": self.rings.iter().map(next).collect::<Vec<_>>(),
-        })
-    }
 }

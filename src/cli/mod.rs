@@ -17,6 +17,7 @@ pub mod keys;
 pub mod manual;
 pub mod master_key;
 pub mod output;
+pub mod remote;
 pub mod restore;
 pub mod secrets;
 pub mod serve;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::cli::remote::Remote;
 use crate::config::Sources;
 use crate::hardening;
 
@@ -82,6 +84,8 @@ enum Verb {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Make, show, change and remove clients
     #[command(
@@ -93,6 +97,8 @@ enum Verb {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Show and set what tokens for an audience are signed with
     #[command(after_help = "Example: m2mint audiences set billing --alg ES256")]
@@ -102,6 +108,8 @@ enum Verb {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Register services with the actions that they understand
     #[command(after_help = "Example: m2mint services add event --action event.view --action event.create")]
@@ -135,6 +143,8 @@ enum Verb {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Add, list and remove admin keys, each with a name and roles
     #[command(after_help = "Example: m2mint admin-keys add deploy --role clients --expires 90d")]
@@ -144,6 +154,8 @@ enum Verb {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Show and check who did what
     #[command(after_help = "Example: m2mint audit --since 2d --client task-service")]
@@ -155,6 +167,8 @@ enum Verb {
         json: bool,
         #[command(flatten)]
         filter: audit::Filter,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Change the key that seals all others
     #[command(after_help = "Example: m2mint master-key rotate")]
@@ -262,6 +276,15 @@ const VERSION: &str = if cfg!(feature = "aws-lc-rs") {
     concat!(env!("CARGO_PKG_VERSION"), " (ring)")
 };
 
+/// Does a verb on the server that is named, or on the file.
+fn either(
+    remote: &Remote,
+    there: impl FnOnce(&remote::Server) -> output::Result,
+    here: impl FnOnce() -> output::Result,
+) -> output::Result {
+    remote.server()?.as_ref().map_or_else(here, there)
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -273,10 +296,26 @@ pub fn main() -> ExitCode {
         Verb::Demo(demo) => demo::run(&demo),
         Verb::Init(init) => init::run(settings, &init),
         Verb::Config { action } => config::run(settings, &action),
-        Verb::Keys { action, json } => keys::run(settings, &action.unwrap_or(keys::Action::List), json),
-        Verb::Clients { action, json } => clients::run(settings, &action, json),
-        Verb::Audiences { action, json } => {
-            audiences::run(settings, &action.unwrap_or(audiences::Action::List), json)
+        Verb::Keys { action, json, remote } => {
+            let action = action.unwrap_or(keys::Action::List);
+            either(
+                &remote,
+                |server| remote::keys(server, &action, json),
+                || keys::run(settings, &action, json),
+            )
+        }
+        Verb::Clients { action, json, remote } => either(
+            &remote,
+            |server| remote::clients(server, &action, json),
+            || clients::run(settings, &action, json),
+        ),
+        Verb::Audiences { action, json, remote } => {
+            let action = action.unwrap_or(audiences::Action::List);
+            either(
+                &remote,
+                |server| remote::audiences(server, &action, json),
+                || audiences::run(settings, &action, json),
+            )
         }
         Verb::Services { action, json } => {
             services::run(settings, &action.unwrap_or(services::Action::List), json)
@@ -290,10 +329,23 @@ pub fn main() -> ExitCode {
         },
         Verb::Import { from, json } => import::run(settings, &from, json),
         Verb::Export(export) => export::run(settings, &export),
-        Verb::Secrets { action, json } => secrets::run(settings, &action, json),
-        Verb::AdminKeys { action, json } => admin_keys::run(settings, &action, json),
-        Verb::Audit { action, json, filter } => {
-            audit::run(settings, &action.unwrap_or(audit::Action::List(filter)), json)
+        Verb::Secrets { action, json, remote } => either(
+            &remote,
+            |server| remote::secrets(server, &action, json),
+            || secrets::run(settings, &action, json),
+        ),
+        Verb::AdminKeys { action, json, remote } => either(
+            &remote,
+            |server| remote::admin_keys(server, &action, json),
+            || admin_keys::run(settings, &action, json),
+        ),
+        Verb::Audit { action, json, filter, remote } => {
+            let action = action.unwrap_or(audit::Action::List(filter));
+            either(
+                &remote,
+                |server| remote::audit(server, &action, json),
+                || audit::run(settings, &action, json),
+            )
         }
         Verb::MasterKey { action } => master_key::run(settings, &action),
         Verb::Token(token) => token::run(settings, &token),

@@ -1,18 +1,18 @@
 //! `m2mint secrets add|rotate|list|remove`
 
 use clap::Subcommand;
-use m2mint_keys::time::UnixTime;
 use serde_json::{Map, Value, json};
 
 use crate::administration;
 use crate::cli::destination::{Destination, Prepared};
-use crate::cli::output::{self, CliError, Result, date};
+use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, clients, config, table};
 use crate::clock::Clock;
+use crate::http::v1::secrets::render;
+use crate::http::v1::types::SecretInfo;
 use crate::model::audit::Origin;
 use crate::model::{ClientSecret, Span};
 use crate::store::Store;
-use crate::store::clients::StoredSecret;
 
 /// What to do with a client's secrets.
 #[derive(Debug, Subcommand)]
@@ -65,7 +65,7 @@ pub enum Action {
 }
 
 /// The variable of an environment file, when none is named.
-const DEFAULT_NAME: &str = "CLIENT_SECRET";
+pub const DEFAULT_NAME: &str = "CLIENT_SECRET";
 
 /// Runs the verb.
 ///
@@ -87,7 +87,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let place = to.prepare(secret.expose(), DEFAULT_NAME)?;
             let expires_at = expires_in.map(|span| now.plus(span.0));
             let stored = administration::add_secret(&store, client, &secret, now, expires_at, &origin)?;
-            show(&stored, &secret, place, None, as_json)?;
+            show(&render(&stored), &secret, place, None, as_json)?;
         }
         Action::Rotate { client, grace, to } => {
             let until = now.plus(span("--grace", grace)?.0);
@@ -95,26 +95,15 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let place = to.prepare(secret.expose(), DEFAULT_NAME)?;
             let (stored, retiring) =
                 administration::rotate_secrets(&store, client, &secret, now, until, &origin)?;
-            show(&stored, &secret, place, Some(&retiring), as_json)?;
+            let retiring: Vec<_> = retiring.iter().map(render).collect();
+            show(&render(&stored), &secret, place, Some(&retiring), as_json)?;
             if !as_json {
                 output::line(&next_step(client, &retiring));
             }
         }
         Action::List { client } => {
             let secrets = administration::secrets(&store, client)?;
-            if as_json {
-                return output::json(&secrets.iter().map(to_json).map(Value::Object).collect());
-            }
-            let when = |time: Option<UnixTime>| time.map_or_else(|| "never".to_owned(), date);
-            let row = |secret: &StoredSecret| {
-                let id = secret.id.to_string();
-                let from = secret.last_used_from.map(|from| from.to_string()).unwrap_or_default();
-                vec![id, date(secret.created_at), when(secret.expires_at), when(secret.last_used_at), from]
-            };
-            table::print(
-                &["ID", "CREATED", "EXPIRES", "LAST USED", "FROM"],
-                &secrets.iter().map(row).collect::<Vec<_>>(),
-            );
+            list(&secrets.iter().map(render).collect::<Vec<_>>(), as_json)?;
         }
         Action::Remove { client, secret, yes } => {
             if !administration::secrets(&store, client)?.iter().any(|stored| stored.id == *secret) {
@@ -134,16 +123,43 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     Ok(())
 }
 
-fn span(flag: &str, text: &str) -> Result<Span> {
+/// Reads the duration that a flag gives.
+///
+/// # Errors
+/// When it is none.
+pub fn span(flag: &str, text: &str) -> Result<Span> {
     Span::parse(text).map_err(|error| CliError::Usage(format!("{flag}: {error}")))
 }
 
+/// Shows ids and dates.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn list(secrets: &[SecretInfo], as_json: bool) -> Result {
+    if as_json {
+        return output::json(&secrets.iter().map(to_json).map(Value::Object).collect());
+    }
+    let when = |time: &Option<String>| time.clone().unwrap_or_else(|| "never".to_owned());
+    let row = |secret: &SecretInfo| {
+        let (id, from) = (secret.id.to_string(), secret.last_used_from.clone().unwrap_or_default());
+        vec![id, secret.created_at.clone(), when(&secret.expires_at), when(&secret.last_used_at), from]
+    };
+    table::print(
+        &["ID", "CREATED", "EXPIRES", "LAST USED", "FROM"],
+        &secrets.iter().map(row).collect::<Vec<_>>(),
+    );
+    Ok(())
+}
+
 /// Shows a new secret, or where it is.
-fn show(
-    stored: &StoredSecret,
+///
+/// # Errors
+/// When it cannot be put there.
+pub fn show(
+    stored: &SecretInfo,
     secret: &ClientSecret,
     place: Option<Prepared>,
-    retiring: Option<&[StoredSecret]>,
+    retiring: Option<&[SecretInfo]>,
     as_json: bool,
 ) -> Result {
     let path = place.as_ref().map(|place| place.path().to_owned());
@@ -172,26 +188,22 @@ fn show(
 }
 
 /// What to do after a rotation, in words.
-fn next_step(client: &str, retiring: &[StoredSecret]) -> String {
-    let Some(last) = retiring.iter().filter_map(|secret| secret.expires_at).max() else {
+#[must_use]
+pub fn next_step(client: &str, retiring: &[SecretInfo]) -> String {
+    let Some(last) = retiring.iter().filter_map(|secret| secret.expires_at.as_deref()).max() else {
         return format!("{client} had no other secret that is accepted: it needs this one now");
     };
     let ids: Vec<_> = retiring.iter().map(|secret| secret.id.to_string()).collect();
     format!(
         "accepted until {}, at most: {}. Give the new secret to every instance of {client} before; \
          `m2mint secrets list {client}` says when each was last used, and `m2mint secrets remove` ends one sooner",
-        date(last),
+        last,
         ids.join(", ")
     )
 }
 
-fn to_json(secret: &StoredSecret) -> Map<String, Value> {
-    let fields = [
-        ("id", json!(secret.id)),
-        ("createdAt", json!(date(secret.created_at))),
-        ("expiresAt", json!(secret.expires_at.map(date))),
-        ("lastUsedAt", json!(secret.last_used_at.map(date))),
-        ("lastUsedFrom", json!(secret.last_used_from)),
-    ];
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+fn to_json(secret: &SecretInfo) -> Map<String, Value> {
+    // Texts and a number: there is nothing in it that could fail to serialize.
+    let json = serde_json::to_value(secret).unwrap_or_default();
+    json.as_object().cloned().unwrap_or_default()
 }

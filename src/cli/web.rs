@@ -31,7 +31,7 @@ const MAX_BYTES: u64 = 256 * 1024;
 #[derive(Debug, Args)]
 pub struct Trust {
     /// PEM file with the authorities to trust [default: $SSL_CERT_FILE, else the system's]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
 

@@ -45,6 +45,7 @@ mod metrics;
 mod native_api;
 mod other_keys;
 mod overload;
+mod remote_command_line;
 mod remote_verifier;
 mod restored_backup;
 mod restrictions;

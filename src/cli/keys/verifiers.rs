@@ -2,79 +2,81 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::output::{self, Result, date};
+use crate::cli::output::{self, Result};
 use crate::cli::table;
-use crate::model::verifier::Verifier;
-use crate::rotation::view::{RingView, View};
+use crate::http::v1::types::{Keys, KnownVerifier, RingVerifiers};
+
+use super::show::label;
 
 /// Prints every known verifier of each ring.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn show(view: &View, as_json: bool) -> Result {
+pub fn show(keys: &Keys, as_json: bool) -> Result {
     if as_json {
-        let rings = view.rings.iter().map(|ring| {
+        let rings = keys.verifiers.iter().map(|ring| {
             json!({
-                "alg": ring.ring.algorithm().name(),
-                "standby": ring.ring.keys.standby().map(|key| key.kid.as_str()),
-                "verifiers": ring.reach.each().map(|(verifier, has_it)| to_json(verifier, has_it)).collect::<Vec<_>>(),
+                "alg": ring.alg,
+                "standby": ring.standby,
+                "verifiers": ring.verifiers.iter().map(to_json).collect::<Vec<_>>(),
             })
         });
         return output::json(&json!({"rings": rings.collect::<Vec<_>>()}));
     }
-    for (at, ring) in view.rings.iter().enumerate() {
+    for (at, ring) in keys.verifiers.iter().enumerate() {
         if at > 0 {
             output::line("");
         }
-        print(view, ring);
+        print(keys, ring);
     }
     Ok(())
 }
 
-fn print(view: &View, ring: &RingView) {
-    let Some(reach) = view.reach(ring) else {
+fn print(keys: &Keys, ring: &RingVerifiers) {
+    let label = label(keys, &ring.alg, ": ");
+    let Some(reach) = &ring.in_words else {
         output::line(&format!(
-            "{}no verifier is known: one that fetches the JWKS again after a minute or more is",
-            view.label(ring, ": ")
+            "{label}no verifier is known: one that fetches the JWKS again after a minute or more is"
         ));
         return;
     };
-    let row = |(verifier, has_it): (&Verifier, bool)| {
+    let row = |verifier: &KnownVerifier| {
         vec![
-            verifier.who.place(),
-            verifier.who.agent.as_str().to_owned(),
-            if has_it { "yes" } else { "no" }.to_owned(),
-            date(verifier.first_seen),
-            date(verifier.last_seen),
-            verifier.held.etag.clone(),
+            verifier.address.clone().unwrap_or_else(|| "unix".to_owned()),
+            verifier.user_agent.clone(),
+            if verifier.has_standby { "yes" } else { "no" }.to_owned(),
+            verifier.first_seen.clone(),
+            verifier.last_seen.clone(),
+            verifier.etag.clone(),
         ]
     };
-    let rows: Vec<_> = ring.reach.each().map(row).collect();
+    let rows: Vec<_> = ring.verifiers.iter().map(row).collect();
     table::print(&["ADDRESS", "USER AGENT", "HAS STANDBY", "FIRST SEEN", "LAST SEEN", "ETAG"], &rows);
     output::line("");
-    output::line(&format!("{}{reach}", view.label(ring, ": ")));
+    output::line(&format!("{label}{reach}"));
 }
 
-fn to_json(verifier: &Verifier, has_it: bool) -> Value {
+fn to_json(verifier: &KnownVerifier) -> Value {
     json!({
-        "address": verifier.who.address.map(|address| address.to_string()),
-        "user_agent": verifier.who.agent.as_str(),
-        "only_alg": verifier.who.alg.map(m2mint_keys::signing_key::Algorithm::name),
-        "has_standby": has_it,
-        "first_seen": date(verifier.first_seen),
-        "last_seen": date(verifier.last_seen),
-        "etag": verifier.held.etag,
-        "kids": verifier.held.kids.iter().map(m2mint_keys::jwk::Kid::as_str).collect::<Vec<_>>(),
+        "address": verifier.address,
+        "user_agent": verifier.user_agent,
+        "only_alg": verifier.only_alg,
+        "has_standby": verifier.has_standby,
+        "first_seen": verifier.first_seen,
+        "last_seen": verifier.last_seen,
+        "etag": verifier.etag,
+        "kids": verifier.kids,
     })
 }
 
 /// How many there are, and which of them lack the standby.
 #[must_use]
-pub fn counted(ring: &RingView) -> Value {
+pub fn counted(ring: &RingVerifiers) -> Value {
+    let lacking = ring.verifiers.iter().filter(|verifier| !verifier.has_standby);
     json!({
-        "alg": ring.ring.algorithm().name(),
-        "known": ring.reach.known(),
-        "have_standby": ring.reach.having.len(),
-        "lacking": ring.reach.lacking.iter().map(|verifier| to_json(verifier, false)).collect::<Vec<_>>(),
+        "alg": ring.alg,
+        "known": ring.known,
+        "have_standby": ring.have_standby,
+        "lacking": lacking.map(to_json).collect::<Vec<_>>(),
     })
 }

@@ -88,7 +88,9 @@ pub async fn delete(caller: Caller, name: Path<String>, state: Data<State>) -> R
     Ok(Reply::nothing())
 }
 
-fn render(key: &StoredAdminKey, is_configured: bool) -> AdminKeyJson {
+/// What is known of an admin key.
+#[must_use]
+pub fn render(key: &StoredAdminKey, is_configured: bool) -> AdminKeyJson {
     AdminKeyJson {
         name: key.name.to_string(),
         roles: key.roles.names().map(str::to_owned).collect(),

@@ -73,7 +73,9 @@ async fn statuses(state: &State) -> Result<(Moment, Vec<AudienceStatus>)> {
     Ok((now, audiences))
 }
 
-fn render(audience: &AudienceStatus, now: Moment) -> AudienceJson {
+/// Where an audience stands.
+#[must_use]
+pub fn render(audience: &AudienceStatus, now: Moment) -> AudienceJson {
     let after = |wait| date(UnixTime::from_millis(now.wall.millis().saturating_add(wait)));
     AudienceJson {
         audience: audience.wish.name.to_string(),
@@ -85,7 +87,9 @@ fn render(audience: &AudienceStatus, now: Moment) -> AudienceJson {
     }
 }
 
-fn in_default(name: &Audience) -> AudienceJson {
+/// Where an audience stands of which nothing is known.
+#[must_use]
+pub fn in_default(name: &Audience) -> AudienceJson {
     let alg = rings::DEFAULT.name().to_owned();
     let (audience, signed_with) = (name.to_string(), alg.clone());
     AudienceJson { audience, alg, signed_with, in_seconds: Some(0), at: None, configured: false }

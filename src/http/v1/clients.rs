@@ -216,7 +216,17 @@ pub fn expiry(field: &str, text: Option<&str>, now: UnixTime) -> Result<Option<U
 /// A client as it is answered.
 #[must_use]
 pub fn render(client: &Client) -> ClientJson {
-    let settings = &client.settings;
+    ClientJson {
+        client_id: client.id.to_string(),
+        created_at: date(client.created_at),
+        updated_at: date(client.updated_at),
+        ..render_settings(&client.settings)
+    }
+}
+
+/// The part of it that administrators set.
+#[must_use]
+pub fn render_settings(settings: &Settings) -> ClientJson {
     let mut super_tokens = settings.extra.clone();
     let metadata = super_tokens.get(METADATA).and_then(Value::as_object).cloned();
     if metadata.is_some() {
@@ -232,7 +242,7 @@ pub fn render(client: &Client) -> ClientJson {
     };
     let restrictions = &settings.restrictions;
     ClientJson {
-        client_id: client.id.to_string(),
+        client_id: String::new(),
         client_name: settings.name.clone(),
         enabled: settings.enabled != Some(false),
         scope: scopes(&settings.scope),
@@ -245,8 +255,8 @@ pub fn render(client: &Client) -> ClientJson {
         tokens_per_minute: restrictions.tokens_a_minute,
         metadata: metadata.unwrap_or_default(),
         super_tokens,
-        created_at: date(client.created_at),
-        updated_at: date(client.updated_at),
+        created_at: String::new(),
+        updated_at: String::new(),
     }
 }
 

@@ -48,9 +48,7 @@ pub async fn plan(state: &State, wanted: &PlanWanted) -> Result<Plan> {
         let reason = format!("it is a number from 1 to {MOST_ROTATIONS}");
         return Err(Problem::invalid_field("rotations", reason));
     }
-    let view = look(state).await?;
-    let rings = view.rings.iter().map(|ring| ring_plan(&view, ring, usize::from(rotations)));
-    Ok(Plan { now: date(view.now.wall), rings: rings.collect() })
+    Ok(render_plan(&look(state).await?, rotations))
 }
 
 /// Lets the standby sign: now, or as soon as the rule allows.
@@ -174,7 +172,16 @@ async fn ask(state: &State, origin: Origin, request: KeyRequest) -> Result<()> {
     Ok(state.keeper.reread().await?)
 }
 
-fn render(view: &View) -> Keys {
+/// The plan for so many rotations, as it is answered.
+#[must_use]
+pub fn render_plan(view: &View, rotations: u8) -> Plan {
+    let rings = view.rings.iter().map(|ring| ring_plan(view, ring, usize::from(rotations)));
+    Plan { now: date(view.now.wall), rings: rings.collect() }
+}
+
+/// The keys as they are answered.
+#[must_use]
+pub fn render(view: &View) -> Keys {
     let key = |ring: &RingView, key: &KeyRecord| Key {
         kid: key.kid.to_string(),
         alg: key.public.algorithm().name().to_owned(),
@@ -208,6 +215,7 @@ fn ring_verifiers(view: &View, ring: &RingView) -> RingVerifiers {
         first_seen: date(verifier.first_seen),
         last_seen: date(verifier.last_seen),
         etag: verifier.held.etag.clone(),
+        kids: verifier.held.kids.iter().map(Kid::to_string).collect(),
     };
     RingVerifiers {
         alg: ring.ring.algorithm().name().to_owned(),
@@ -239,6 +247,7 @@ fn ring_plan(view: &View, ring: &RingView, rotations: usize) -> RingPlan {
         signs: ring.signing().map(Kid::to_string),
         published: ring.ring.keys.published().map(|key| key.kid.to_string()).collect(),
         future: future(view, ring, rotations).iter().map(event).collect(),
+        rotates_by_itself: ring.outlook.promotion_in.is_some(),
         signal_now: SignalNow {
             in_seconds: wait.map(|wait| wait.max(0) / 1000),
             at: wait.map(|wait| date(view.in_millis(wait))),

@@ -148,5 +148,6 @@ pub fn render(secret: &StoredSecret) -> SecretInfo {
         created_at: date(secret.created_at),
         expires_at: secret.expires_at.map(date),
         last_used_at: secret.last_used_at.map(date),
+        last_used_from: secret.last_used_from.map(|from| from.to_string()),
     }
 }

@@ -343,6 +343,8 @@ pub struct SecretInfo {
     pub expires_at: Option<String>,
     /// When it was last accepted, to within a minute.
     pub last_used_at: Option<String>,
+    /// From which address.
+    pub last_used_from: Option<String>,
 }
 
 /// The secrets of a client, oldest first.
@@ -500,6 +502,8 @@ pub struct KnownVerifier {
     pub last_seen: String,
     /// The entity tag of the key set that it holds.
     pub etag: String,
+    /// The keys in it.
+    pub kids: Vec<String>,
 }
 
 /// How far to look ahead.
@@ -536,6 +540,8 @@ pub struct RingPlan {
     pub published: Vec<String>,
     /// What the rule will do by itself, soonest first.
     pub future: Vec<KeyEvent>,
+    /// Whether anything rotates without being asked.
+    pub rotates_by_itself: bool,
     /// When a rotation happens that is asked for now.
     pub signal_now: SignalNow,
 }
