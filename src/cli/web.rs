@@ -22,6 +22,8 @@ use zeroize::Zeroizing;
 use crate::cli::output::{CliError, Result};
 use crate::tls;
 
+/// How it calls itself; whoever fetches the key set under this name is no verifier.
+pub const AGENT: &str = concat!("m2mint/", env!("CARGO_PKG_VERSION"));
 /// How long a request may take, with its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read.
@@ -106,7 +108,7 @@ impl Web {
             .proxy(None)
             .timeout_global(Some(PATIENCE))
             .tls_config(tls)
-            .user_agent(concat!("m2mint/", env!("CARGO_PKG_VERSION")))
+            .user_agent(AGENT)
             .build();
         Self(config.into())
     }

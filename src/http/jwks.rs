@@ -27,7 +27,9 @@ pub async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
         let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let address = exchange::source(&request, &state).address();
         let who = Who { address, agent: Agent::of(agent.unwrap_or_default()), alg };
-        state.keeper.verifiers().note(who, &set.held, state.keeper.moment().wall);
+        if !who.agent.is_command_line() {
+            state.keeper.verifiers().note(who, &set.held, state.keeper.moment().wall);
+        }
     }
     let (body, etag) = set.map_or((Bytes::from_static(NO_KEYS.0.as_bytes()), NO_KEYS.1), |(_, set)| {
         (set.body.clone(), set.held.etag.as_str())

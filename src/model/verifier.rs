@@ -36,6 +36,13 @@ impl Agent {
         Self(text.trim().chars().take(LONGEST_AGENT).map(plain).collect())
     }
 
+    /// Whether it is this program's command line, of whatever version: it looks whether the key set can be had, and checks no
+    /// token with it.
+    #[must_use]
+    pub fn is_command_line(&self) -> bool {
+        self.0.starts_with("m2mint/")
+    }
+
     /// The text; empty when there was none.
     #[must_use]
     pub fn as_str(&self) -> &str {

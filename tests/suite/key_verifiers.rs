@@ -68,6 +68,15 @@ fn who_fetched_the_key_set_since_the_standby_is_in_it_has_it() {
 }
 
 #[test]
+fn whoever_only_looks_whether_the_key_set_can_be_had_is_no_verifier() {
+    let server = Server::start();
+    becomes_known(&server, m2mint::cli::web::AGENT);
+    assert_eq!(reach(&server).known(), 0);
+    becomes_known(&server, "m2mint-keys/0.1.0");
+    assert_eq!(reach(&server).known(), 1);
+}
+
+#[test]
 fn who_is_told_that_nothing_changed_has_it_as_well() {
     let server = Server::start();
     becomes_known(&server, "calendar");
