@@ -225,6 +225,39 @@ fn the_issuer_is_asked_through_whatever_stands_before_it() {
 }
 
 #[test]
+fn keys_that_should_not_be_served_are_found_and_those_of_another_issuer_are_not() {
+    let server = Process::start();
+    let old: Value = serde_json::from_str(&server.jwks()).unwrap();
+    let active = server.active_kid("EdDSA");
+    server.verb(&["keys", "revoke", &active, "--yes"]);
+    server.wait_until("it is out", || !server.jwks().contains(&active));
+    let mut set: Value = serde_json::from_str(&server.jwks()).unwrap();
+    let revoked = old["keys"].as_array().unwrap().iter().find(|key| key["kid"] == *active).unwrap();
+    set["keys"].as_array_mut().unwrap().push(revoked.clone());
+    let kept = set.to_string();
+    let stale = proxy(move |own, path| match path {
+        "/jwks.json" => kept.clone(),
+        _ => json!({"issuer": own, "jwks_uri": format!("{own}/jwks.json")}).to_string(),
+    });
+    let found = troubles(&look(&server, &["--issuer", &stale.0]), "issuer");
+    assert!(
+        found.iter().any(|(level, what, _)| level == "failure" && what.contains("which is revoked")),
+        "{found:?}"
+    );
+    end(stale);
+
+    // Of another issuer, and published beside ours on purpose.
+    fs::write(server.path("others.json"), old.to_string()).unwrap();
+    let others = server.path("others.json").display().to_string();
+    let until = "2099-01-01T00:00:00Z";
+    let beside = Process::with(&[("M2MINT_JWKS__ALSO", &others), ("M2MINT_JWKS__ALSO_UNTIL", until)]);
+    assert!(beside.jwks().contains(&active));
+    only(&look(&beside, &[]), "issuer", "warning", "has a key that the database does not publish");
+    let said = [format!("jwks.also={others}"), format!("jwks.also_until={until}")];
+    none(&look(&beside, &["--set", &said[0], "--set", &said[1]]), "issuer");
+}
+
+#[test]
 fn certificates_are_looked_at_where_they_lie_and_where_they_are_shown() {
     let server = TlsServer::with(&[]);
     let issuer = format!("https://localhost:{}/auth", server.address().rsplit(':').next().unwrap());

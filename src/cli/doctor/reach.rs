@@ -3,7 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use m2mint_keys::json;
-use m2mint_keys::jwk::JwkSet;
+use m2mint_keys::jwk::{Jwk, JwkSet};
+use m2mint_keys::key_ring::State;
 use m2mint_keys::time::UnixTime;
 use serde_json::Value;
 use url::{Host, Url};
@@ -161,8 +162,23 @@ fn key_set(patient: &Patient, url: &str) -> Found {
             key.kid
         ));
     }
-    let extra = served.keys.iter().find(|jwk| !published.iter().any(|key| key.kid.as_str() == jwk.kid));
+    let extra: Vec<_> =
+        served.keys.iter().filter(|jwk| !published.iter().any(|key| key.kid.as_str() == jwk.kid)).collect();
+    let revoked = |jwk: &&&Jwk| {
+        let mut records = rings.iter().flat_map(|ring| ring.keys.records());
+        records.any(|key| key.kid.as_str() == jwk.kid && key.state() == State::Revoked)
+    };
+    if let Some(jwk) = extra.iter().find(revoked) {
+        return Ok(vec![Finding::failure(
+            format!("the key set at {url} still has the key {}, which is revoked", jwk.kid),
+            "purge the copy that the proxy keeps",
+        )]);
+    }
+    let others = &patient.config().also;
+    let expects_others = !others.sources.is_empty() && others.until.is_some_and(|until| patient.now < until);
     Ok(extra
+        .first()
+        .filter(|_| !expects_others)
         .map(|jwk| {
             Finding::warning(
                 format!("the key set at {url} has a key that the database does not publish, {}", jwk.kid),
