@@ -13,7 +13,7 @@ use m2mint::cli::Cli;
 use m2mint::config::keys::KEYS;
 
 use crate::support::Process;
-use crate::support::http::admin;
+use crate::support::http::{admin, get};
 use crate::support::process::command;
 
 fn top() -> PathBuf {
@@ -140,6 +140,34 @@ fn the_reference_of_metrics_has_every_family() {
         writeln!(page, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
     }
     is_up_to_date("metrics.md", &page);
+}
+
+#[test]
+fn the_reference_of_the_api_has_every_call() {
+    let server = Process::start();
+    let described = get(&server.endpoint("/openapi.json")).json();
+    let mut page = "# The API\n\nWritten from `/openapi.json`, the OpenAPI 3.1 description that each server answers, with schemas and examples; `/openapi` is the same \
+                    for people. *role*: what the admin key must have that the call takes. With `admin.listen`, each listener describes its own calls.\n"
+        .to_owned();
+    let calls: Vec<_> = described["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, calls)| {
+            calls.as_object().unwrap().iter().map(move |(method, call)| (path, method, call))
+        })
+        .filter(|(_, _, call)| call["summary"].is_string())
+        .collect();
+    let tags: BTreeSet<_> = calls.iter().map(|(_, _, call)| call["tags"][0].as_str().unwrap()).collect();
+    for tag in tags {
+        write!(page, "\n## {tag}\n\n| call | role | |\n|---|---|---|\n").unwrap();
+        for (path, method, call) in calls.iter().filter(|(_, _, call)| call["tags"][0] == tag) {
+            let summary = call["summary"].as_str().unwrap();
+            let role = call["x-role"].as_str().map(|role| format!("`{role}`")).unwrap_or_default();
+            writeln!(page, "| `{} {path}` | {role} | {summary} |", method.to_uppercase()).unwrap();
+        }
+    }
+    is_up_to_date("api.md", &page);
 }
 
 /// The text of a source as it is printed: lines that go on are joined, and `...` stands for what is filled in.
