@@ -187,7 +187,9 @@ fn secret_table(visitor: &Visitor, id: &str, secrets: &[StoredSecret], now: Unix
                                 Some(end) => { (time(end)) div.quiet { (from_now(end, now)) @if is_over { " " span.tag.revoked { "expired" } } @else { " " span.tag.retired { "expiring" } } } }
                             }
                         }
-                        td { (time_or(secret.last_used_at, "never")) @if let Some(at) = secret.last_used_at { div.quiet { (from_now(at, now)) } } }
+                        td { (time_or(secret.last_used_at, "never")) @if let Some(at) = secret.last_used_at { div.quiet {
+                            (from_now(at, now)) @if let Some(from) = secret.last_used_from { ", from " (from) }
+                        } } }
                         @if may { td.actions {
                             a.button.small.danger href=(query("/admin/client/secrets/remove", &[("id", id), ("secret", &number)])) aria-label={ "Remove secret " (number) "…" } { "Remove…" }
                         } }

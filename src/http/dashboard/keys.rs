@@ -12,7 +12,7 @@ use super::Answer;
 use crate::administration;
 use crate::http::State;
 use crate::http::dashboard::error::{DashboardError, sentence};
-use crate::http::dashboard::layout::{self, Section, csrf, from_now, time, time_or};
+use crate::http::dashboard::layout::{self, Section, csrf, from_now, time};
 use crate::http::dashboard::session::Notice;
 use crate::http::dashboard::timeline;
 use crate::http::dashboard::visitor::{Form, Visitor};
@@ -109,7 +109,7 @@ fn table(view: &View, ring: &RingView, may: bool) -> Markup {
             caption.unseen { "The " (alg) " keys" }
             thead { tr {
                 th scope="col" { "Key" } th scope="col" { "State" } th scope="col" { "Since" }
-                th scope="col" { "Signs until" } th scope="col" { "Published until" }
+                th scope="col" { "Until" }
                 @if may { th scope="col" { span.unseen { "Actions" } } }
             } }
             tbody { @for key in ring.ordered() {
@@ -118,8 +118,7 @@ fn table(view: &View, ring: &RingView, may: bool) -> Markup {
                     th scope="row" { code.kid { (key.kid.to_string()) } }
                     td { (state_tag(state)) }
                     td { (time(View::since(key))) div.quiet { (from_now(View::since(key), now)) } }
-                    td { (time_or(view.signs_until(ring, key), "—")) }
-                    td { (time_or(view.published_until(ring, key), "—")) }
+                    td { (until(view, ring, key)) }
                     @if may { td.actions { @if state != KeyState::Revoked {
                         a.button.small.danger href=(layout::query("/admin/keys/revoke", &[("kid", key.kid.as_str())])) { "Revoke…" }
                     } } }
@@ -150,6 +149,16 @@ fn verifiers(view: &View, ring: &RingView) -> Markup {
                 } } }
             } }
         }
+    }
+}
+
+/// Until when a key signs and is published, as far as can be told. Of what is over, only the one or the other.
+fn until(view: &View, ring: &RingView, key: &KeyRecord) -> Markup {
+    let (signs, published) = (view.signs_until(ring, key), view.published_until(ring, key));
+    html! {
+        @if signs.is_none() && published.is_none() { span.quiet { "—" } }
+        @if let Some(at) = signs { div { @if key.state() == KeyState::Active { "signs, " } @else { "signed, " } (time(at)) } }
+        @if let Some(at) = published { div.quiet { "published, " (time(at)) } }
     }
 }
 
