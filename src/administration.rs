@@ -211,7 +211,7 @@ pub fn update_seen_client<E: From<AdministrationError> + From<StoreError>>(
         let before = client.settings.clone();
         let settings = change(&client)?;
         let client = Client { settings, updated_at: now.max(client.created_at), ..client };
-        check(&client.settings, longest)?;
+        check_change(&before, &client.settings, longest)?;
         services::check_grants(db, &before, &client.settings, now)?;
         clients::update(db, &client)?;
         let entry = Entry::new(now, origin, Action::ClientUpdate).about(id);
@@ -485,6 +485,14 @@ fn joined<T>(names: &[T], text: impl Fn(&T) -> &str) -> String {
 
 fn require_client(db: &Connection, id: &str) -> Result<()> {
     clients::get(db, id)?.map(|_| ()).ok_or_else(|| AdministrationError::UnknownClient(id.to_owned()))
+}
+
+/// A lifetime that is longer than what became allowed since may stay: tokens are cut to that, and nothing may keep anybody
+/// from disabling a client.
+fn check_change(before: &Settings, after: &Settings, longest: Span) -> Result<()> {
+    let longest =
+        after.token_lifetime.filter(|_| before.token_lifetime == after.token_lifetime).unwrap_or(longest);
+    check(after, longest)
 }
 
 fn check(settings: &Settings, longest: Span) -> Result<()> {

@@ -229,7 +229,7 @@ fn follow(
             Step::ChangeClient { before, after, secrets } => {
                 let id = &before.id;
                 let about = |error: AdministrationError| error.about_client(id);
-                administration::check(after, longest).map_err(about)?;
+                administration::check_change(&before.settings, after, longest).map_err(about)?;
                 services::check_grants(db, &before.settings, after, now).map_err(about)?;
                 let client = Client {
                     settings: (**after).clone(),

@@ -116,7 +116,8 @@ impl Candidate {
     /// # Errors
     /// [`RestoreError`]; nothing was changed then.
     pub fn prepare(config: &Config, from: &mut dyn Read) -> Result<Self, RestoreError> {
-        let database = config.database.clone();
+        // A link to it stays one.
+        let database = fs::canonicalize(&config.database).unwrap_or_else(|_| config.database.clone());
         let is_new = !database.exists();
         create_private(&database)?;
         let claim = Claim::take(&database)?;

@@ -57,15 +57,24 @@ pub fn run(settings: &Settings, token: &Token) -> Result {
     let config = config::load(settings)?;
     let secret = secret(token.secret_file.as_deref())?;
     let web = token.trust.web()?;
+    let protected = |url: &str| {
+        if config.plain_http || web::is_protected(url) {
+            return Ok(());
+        }
+        Err(CliError::Refused(format!(
+            "{url} is not https: whoever is on the way could get the secret. Use an https URL, or add --set insecure=true"
+        )))
+    };
     let endpoint = match &token.token_endpoint {
         Some(endpoint) => endpoint.clone(),
-        None => discover(&web, &config::issuer(&config)?)?,
+        None => {
+            let issuer = config::issuer(&config)?;
+            // Who can answer in its place says where the secret is sent.
+            protected(&issuer)?;
+            discover(&web, &issuer)?
+        }
     };
-    if !config.plain_http && !web::is_protected(&endpoint) {
-        return Err(CliError::Refused(format!(
-            "{endpoint} is not https: the secret would cross the network in the clear. Use an https URL, or add --set insecure=true"
-        )));
-    }
+    protected(&endpoint)?;
     // RFC 6749 §2.3.1: both are form-encoded before they are put together.
     let encoded = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
     let pair = Zeroizing::new(format!("{}:{}", &*encoded(&token.client), &*encoded(&secret)));

@@ -29,6 +29,9 @@ use crate::model::rule::Rules;
 
 pub use layers::{Origin, Sources};
 
+/// After this long, a session of the dashboard ends however busy it is.
+pub const LONGEST_SESSION: Duration = Duration::from_secs(12 * 3600);
+
 /// A secret from the configuration. Wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(Zeroizing<String>);

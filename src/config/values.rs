@@ -17,10 +17,9 @@ use crate::config::keys::{KEYS, Key};
 use crate::config::layers::{Given, Layers};
 use crate::config::log_format::LogFormat;
 use crate::config::{
-    BackupSettings, Config, ConnectionLimits, Listen, MasterKeySource, Origin, Problems, SecretText, Shown,
-    Sources, TlsFiles,
+    BackupSettings, Config, ConnectionLimits, LONGEST_SESSION, Listen, MasterKeySource, Origin, Problems,
+    SecretText, Shown, Sources, TlsFiles,
 };
-use crate::http::dashboard::session::LONGEST_SESSION;
 use crate::limits::{self, source::TrustedProxy};
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::key_source::{Others, Source};

@@ -152,6 +152,23 @@ fn a_restore_asks_and_keeps_what_was_there_before() {
 }
 
 #[test]
+fn a_database_that_is_a_link_stays_one() {
+    let server = Process::start();
+    let directory = Arc::clone(&server.directory);
+    server.stop();
+    let (link, volume) = (directory.path().join("m2mint.db"), directory.path().join("volume"));
+    std::fs::create_dir(&volume).unwrap();
+    std::fs::rename(&link, volume.join("real.db")).unwrap();
+    std::os::unix::fs::symlink(volume.join("real.db"), &link).unwrap();
+    done(directory.path(), &["backup", "one.db"]);
+    done(directory.path(), &["restore", "one.db", "--yes"]);
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    let kept = names(&volume);
+    assert!(kept.iter().any(|name| name.starts_with("real.db.before-restore-")), "{kept:?}");
+    assert!(done(directory.path(), &["audit"]).contains("database.restore"));
+}
+
+#[test]
 fn a_backup_from_before_a_rotation_is_put_back_by_who_accepts_what_that_means() {
     let server = Process::with(&SETTINGS);
     let client = server.client();

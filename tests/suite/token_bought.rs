@@ -132,6 +132,16 @@ fn an_issuer_has_to_call_itself_by_the_name_it_is_asked_by() {
 }
 
 #[test]
+fn an_issuer_that_anybody_could_answer_for_is_not_asked_where_to_send_the_secret() {
+    let server = Process::start();
+    let mut command = process::command(server.directory.path());
+    command.args(["token", "task-service", "--issuer", "http://192.0.2.1/auth"]);
+    let output = command.env("M2MINT_CLIENT_SECRET", "secret-of-the-tests").output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(text(&output.stderr).contains("http://192.0.2.1/auth is not https"), "{output:?}");
+}
+
+#[test]
 fn over_tls_the_issuer_is_one_whose_authority_is_trusted() {
     let server = TlsServer::with(&[]);
     let made = server.process.verb_json(&[

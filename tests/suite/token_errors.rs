@@ -121,6 +121,20 @@ fn a_disabled_client() {
 }
 
 #[test]
+fn a_client_whose_lifetime_is_allowed_no_more_can_still_be_disabled() {
+    let mut server = Server::start();
+    let client =
+        server.client(&json!({"audience": ["event"], "clientCredentialsGrantAccessTokenLifespan": "20h"}));
+    server.restart_with(&[("token.max_lifetime", "2h")]).unwrap();
+    let change = |fields: serde_json::Value| server.admin("PUT", "/recipe/oauth/clients", &fields).body;
+    let longer = change(json!({"clientId": client.id, "clientCredentialsGrantAccessTokenLifespan": "21h"}));
+    assert!(longer.contains("OAUTH_ERROR"), "{longer}");
+    let disabled = change(json!({"clientId": client.id, "enabled": false}));
+    assert!(disabled.contains(r#""status":"OK""#), "{disabled}");
+    refused(&Dialect::Form.token(&server, &client, &[]), 401, "invalid_client");
+}
+
+#[test]
 fn an_expired_secret() {
     let mut server = Server::start();
     let client = server.client(&json!({"audience": ["event"]}));

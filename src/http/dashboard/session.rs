@@ -13,13 +13,14 @@ use m2mint_keys::time::{UnixTime, millis};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
+use crate::config::LONGEST_SESSION;
 use crate::directory::admin_keys::{AdminKeys, Holder};
 use crate::store::admin_keys::AdminKeyHash;
 
 /// The most sessions at a time: the one that was idle for longest makes room.
 pub const MOST_SESSIONS: usize = 256;
-/// After this long, a session ends however busy it is.
-pub const LONGEST_SESSION: Duration = Duration::from_secs(12 * 3600);
+/// How many things that nobody has been told yet a session remembers.
+const MOST_NOTICES: usize = 16;
 /// For how long something that is shown once waits to be shown.
 const LONGEST_NOTICE: Duration = Duration::from_secs(120);
 
@@ -35,7 +36,8 @@ struct Session {
     secure: bool,
     begun: i64,
     used: i64,
-    notice: Option<(Notice, i64)>,
+    /// With the time until which each is told.
+    notices: Vec<(Notice, i64)>,
 }
 
 /// Something that the next page says, once.
@@ -104,7 +106,7 @@ impl Sessions {
     ) -> Result<Zeroizing<String>, CryptoError> {
         let id = Zeroizing::new(URL_SAFE_NO_PAD.encode(crypto::random::<32>()?));
         let csrf = URL_SAFE_NO_PAD.encode(crypto::random::<32>()?).into();
-        let session = Session { key, holder, csrf, secure, begun: now, used: now, notice: None };
+        let session = Session { key, holder, csrf, secure, begun: now, used: now, notices: Vec::new() };
         let mut sessions = self.0.lock();
         if sessions.len() >= MOST_SESSIONS
             && let Some(idle) = sessions.iter().min_by_key(|(_, one)| one.used).map(|(id, _)| *id)
@@ -128,8 +130,10 @@ impl Sessions {
         if look.is_use {
             session.used = now;
         }
-        session.notice.take_if(|(_, until)| now > *until);
-        let notice = session.notice.take_if(|(notice, _)| look.page.is_some_and(|page| notice.is_for(page)));
+        session.notices.retain(|(_, until)| now <= *until);
+        let told =
+            look.page.and_then(|page| session.notices.iter().position(|(notice, _)| notice.is_for(page)));
+        let notice = told.map(|at| session.notices.remove(at));
         let (holder, csrf) = (session.holder.clone(), session.csrf.clone());
         Some(Live { holder, csrf, notice: notice.map(|(notice, _)| notice) })
     }
@@ -137,7 +141,14 @@ impl Sessions {
     /// Has the next page of the session say something.
     pub fn tell(&self, id: &str, notice: Notice, now: i64) {
         if let Some(session) = self.0.lock().get_mut(&hash(id)) {
-            session.notice = Some((notice, now.saturating_add(millis(LONGEST_NOTICE))));
+            // A secret that nobody has seen yet is not displaced by what is done in another window.
+            if matches!(notice, Notice::Done(_)) {
+                session.notices.retain(|(other, _)| !matches!(other, Notice::Done(_)));
+            }
+            if session.notices.len() >= MOST_NOTICES {
+                session.notices.remove(0);
+            }
+            session.notices.push((notice, now.saturating_add(millis(LONGEST_NOTICE))));
         }
     }
 
@@ -151,7 +162,7 @@ impl Sessions {
         let mut sessions = self.0.lock();
         sessions.retain(|_, one| !one.is_over(idle, now));
         for session in sessions.values_mut() {
-            session.notice.take_if(|(_, until)| now > *until);
+            session.notices.retain(|(_, until)| now <= *until);
         }
     }
 }
@@ -272,6 +283,21 @@ mod tests {
         let page = super::super::client::path("task");
         let own = Look { page: Some(&page), ..look(&id) };
         assert!(sessions.find(&own, &keys(), 1, NOW).unwrap().notice.is_some());
+        let secret = |client: &str| Notice::Secret {
+            client: client.into(),
+            id: 1,
+            secret: Zeroizing::default(),
+            others: None,
+        };
+        sessions.tell(&id, secret("task"), 0);
+        sessions.tell(&id, secret("other"), 0);
+        sessions.tell(&id, Notice::Done("done".into()), 0);
+        let own = Look { page: Some(&page), ..look(&id) };
+        let told = [sessions.find(&own, &keys(), 1, NOW), sessions.find(&own, &keys(), 1, NOW)];
+        let secrets = told
+            .into_iter()
+            .filter(|live| matches!(live.as_ref().unwrap().notice, Some(Notice::Secret { .. })));
+        assert_eq!(secrets.count(), 1, "what was done elsewhere displaces no secret");
         sessions.tell(&id, Notice::Done("done".into()), 0);
         let late = millis(LONGEST_NOTICE) + 1;
         assert!(sessions.find(&look(&id), &keys(), late, NOW).unwrap().notice.is_none());

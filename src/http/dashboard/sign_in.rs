@@ -8,9 +8,9 @@ use m2mint_keys::crypto;
 use maud::{Markup, html};
 
 use super::Answer;
+use crate::config::LONGEST_SESSION;
 use crate::http::dashboard::error::{DashboardError, sentence};
 use crate::http::dashboard::layout;
-use crate::http::dashboard::session::LONGEST_SESSION;
 use crate::http::dashboard::visitor::{Form, PLAIN_COOKIE, SECURE_COOKIE, Theme, Visitor};
 use crate::http::error::AdminError;
 use crate::http::request::Body;
