@@ -158,6 +158,9 @@ pub fn create_client(
     origin: &Origin,
 ) -> Result<(Client, ClientSecret)> {
     check(&new.settings, longest)?;
+    if new.secret_expires_at.is_some_and(|at| at <= now) {
+        return Err(AdministrationError::SecretExpired);
+    }
     let id = new.id.map_or_else(|| ClientId::parse(&format!("stcl_{}", uuid::Uuid::new_v4())), Ok)?;
     let secret = new.secret.map_or_else(ClientSecret::generate, Ok)?;
     let hash = secret.hash()?;

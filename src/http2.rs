@@ -187,7 +187,11 @@ async fn answer<S, B>(
     B: MessageBody + 'static,
 {
     let is_head = request.method() == Method::HEAD;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        // It ended with its head. Elsewhere that is said by a header, and so it is asked for.
+        parts.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(0));
+    }
     let mut holding = seat.holding();
     let head = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if !holding.add(head) {

@@ -67,6 +67,7 @@ impl Destination {
 
     fn write(&self, path: &Path, content: &str, told: String) -> Result<Prepared> {
         if fs::symlink_metadata(path).is_ok() {
+            demand_file(path)?;
             if !self.overwrite {
                 return Err(CliError::Refused(format!(
                     "{} exists already; name a file that does not, or add --overwrite",
@@ -82,6 +83,7 @@ impl Destination {
     fn add_line(&self, path: &Path, name: &str, secret: &str) -> Result<Prepared> {
         let told = format!("{name} in {}", path.display());
         let line = Zeroizing::new(format!("{name}={secret}\n"));
+        demand_file(path)?;
         let before = match fs::read_to_string(path).map(Zeroizing::new) {
             Ok(before) => before,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -211,6 +213,15 @@ fn replace(path: &Path, content: &str, told: String) -> Result<Prepared> {
     });
     made.map_err(|error| unwritable(path, &error))?;
     Ok(prepared)
+}
+
+/// Refuses what is there and is no file, nor a link to one: a device that is replaced is missing everywhere.
+fn demand_file(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() => Err(CliError::Refused(format!("{} is no file", path.display()))),
+        // What cannot be looked at cannot be opened either, which says why.
+        _ => Ok(()),
+    }
 }
 
 /// Makes a file that nobody else can read. One that could not be finished is not left behind.

@@ -189,9 +189,9 @@ fn log_format(format: LogFormat) -> LogFormat {
 }
 
 fn log_filter(directives: &str) -> EnvFilter {
-    // What the HTTP library says about its threads helps nobody, unless somebody asks for it. The configuration has
-    // checked the directives.
-    EnvFilter::try_new(format!("actix_server=warn,{directives}")).unwrap_or_default()
+    // What the HTTP library says about its threads helps nobody, unless somebody asks for it; what it says about malformed
+    // requests, anybody could fill the log with. The configuration has checked the directives.
+    EnvFilter::try_new(format!("actix_server=warn,actix_http=off,{directives}")).unwrap_or_default()
 }
 
 fn admin_key_file(config: &Config) -> PathBuf {

@@ -62,7 +62,8 @@ pub fn run(settings: &Settings, token: &Token) -> Result {
             return Ok(());
         }
         Err(CliError::Refused(format!(
-            "{url} is not https: whoever is on the way could get the secret. Use an https URL, or add --set insecure=true"
+            "{} is not https: whoever is on the way could get the secret. Use an https URL, or add --set insecure=true",
+            table::visible(url)
         )))
     };
     let endpoint = match &token.token_endpoint {
@@ -89,13 +90,16 @@ pub fn run(settings: &Settings, token: &Token) -> Result {
     if token.verbose {
         let fields: Vec<_> = form.split('&').map(|field| format!(" -d {field}")).collect();
         eprintln!(
-            "> curl {endpoint} -u \"{}:${SECRET_VARIABLE}\"{}",
+            "> curl '{}' -u \"{}:${SECRET_VARIABLE}\"{}",
+            table::visible(&endpoint),
             table::visible(&token.client),
             fields.concat()
         );
     }
     let answer = web.post_form(&endpoint, &authorization, &form);
-    let answer = answer.map_err(|error| CliError::Failed(format!("{endpoint} cannot be asked: {error}")))?;
+    let answer = answer.map_err(|error| {
+        CliError::Failed(format!("{} cannot be asked: {error}", table::visible(&endpoint)))
+    })?;
     let body = json::object(&answer.body).unwrap_or_default();
     if token.verbose {
         explain(&answer, &body);
@@ -108,14 +112,20 @@ pub fn run(settings: &Settings, token: &Token) -> Result {
     }
     let bought = body.get("access_token").and_then(Value::as_str);
     let bought = bought.ok_or_else(|| {
-        CliError::Failed(format!("{endpoint} answers, but not with a token: is it the token endpoint?"))
+        CliError::Failed(format!(
+            "{} answers, but not with a token: is it the token endpoint?",
+            table::visible(&endpoint)
+        ))
     })?;
     if token.json {
         return output::json(&Value::Object(body.clone()));
     }
     // One that holds anything else would do something to the terminal or the shell that reads it.
     if !bought.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(CliError::Failed(format!("{endpoint} answers with a token that is none")));
+        return Err(CliError::Failed(format!(
+            "{} answers with a token that is none",
+            table::visible(&endpoint)
+        )));
     }
     output::line(bought);
     Ok(())
@@ -188,7 +198,11 @@ fn refusal(client: &str, endpoint: &str, answer: &Answer, body: &Map<String, Val
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(table::visible);
     let client = table::visible(client);
     let Some(error) = text("error") else {
-        return CliError::Failed(format!("{endpoint} answers with status {}, and no token", answer.status));
+        return CliError::Failed(format!(
+            "{} answers with status {}, and no token",
+            table::visible(endpoint),
+            answer.status
+        ));
     };
     let description = text("error_description").map(|text| format!(": {text}")).unwrap_or_default();
     let hint = match (answer.status, error.as_str()) {

@@ -22,6 +22,17 @@ impl Source {
         peer.map_or(Self::Local, |address| Self::Address(address.to_canonical()))
     }
 
+    /// Whether both are one place: an address, or a /64 of IPv6, or this machine.
+    #[must_use]
+    pub fn is_beside(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Address(IpAddr::V6(one)), Self::Address(IpAddr::V6(other))) => {
+                one.to_bits() >> 64 == other.to_bits() >> 64
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// The address, where there is one.
     #[must_use]
     pub fn address(self) -> Option<IpAddr> {

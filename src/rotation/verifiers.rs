@@ -12,12 +12,15 @@ use m2mint_keys::time::{Moment, UnixTime, millis};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
+use crate::limits::source::Source;
 use crate::model::verifier::{Held, Verifier, Who};
 use crate::store::keys::Ring;
 use crate::store::{Result, verifiers};
 
 /// How many are remembered.
 pub const MOST: usize = 1024;
+/// How many of them are at one address, or in one /64 (IPv6): nobody makes up so many that there is no room for others.
+pub const MOST_AT_ONE_PLACE: usize = 64;
 /// Who does not fetch the key set for so long, or for twice as long as anybody may keep one, verifies nothing any more.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 86_400);
 /// How long a change waits to be written down together with others, in milliseconds.
@@ -73,12 +76,17 @@ impl Verifiers {
             }
             return;
         }
-        if seen.by_name.len() >= MOST {
-            // Strangers first; and of those, who has not been here for the longest time.
-            let last = seen.by_name.values().min_by_key(|known| (known.comes_back(), known.last_seen));
-            if let Some(last) = last.map(|last| last.who.clone()) {
-                seen.forget(&last);
-            }
+        let place = Source::of(who.address);
+        let here = seen.by_name.values().filter(|known| Source::of(known.who.address).is_beside(place));
+        let makes_room = if here.clone().count() >= MOST_AT_ONE_PLACE {
+            least(here)
+        } else if seen.by_name.len() >= MOST {
+            least(seen.by_name.values())
+        } else {
+            None
+        };
+        if let Some(who) = makes_room {
+            seen.forget(&who);
         }
         let verifier = Verifier { who: who.clone(), first_seen: now, last_seen: now, held: Arc::clone(held) };
         seen.by_name.insert(who, verifier);
@@ -220,6 +228,11 @@ impl Reach {
     pub fn known(&self) -> usize {
         self.having.len() + self.lacking.len()
     }
+}
+
+/// Strangers first; and of those, who has not been here for the longest time.
+fn least<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Option<Who> {
+    verifiers.min_by_key(|known| (known.comes_back(), known.last_seen)).map(|known| known.who.clone())
 }
 
 fn policy_where(lacking: usize, policy: &Policy) -> Policy {

@@ -179,6 +179,9 @@ pub fn page(
     page_of(db, after, size, name.map_or(Wanted::All, Wanted::Named))
 }
 
+/// A page that holds so many bytes ends, however few clients that are: each may come with as much as a request may bring.
+const LARGEST_PAGE: usize = 1 << 20;
+
 /// The same of the clients that are wanted.
 ///
 /// # Errors
@@ -207,13 +210,26 @@ pub fn page_of(
          ORDER BY created_at, id LIMIT ?4"
     ))?;
     // One more than asked for tells whether there is a next page.
-    let rows = statement.query_map(params![created_at, id, text, size + 1], |row| Ok(client(row)))?;
-    let mut clients = rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().collect::<Result<Vec<_>>>()?;
-    let more = clients.len() > size;
-    clients.truncate(size);
+    let mut rows = statement.query(params![created_at, id, text, size + 1])?;
+    let (mut clients, mut bytes, mut more) = (Vec::new(), 0, false);
+    while let Some(row) = rows.next()? {
+        more = clients.len() >= size || bytes >= LARGEST_PAGE;
+        if more {
+            break;
+        }
+        bytes += row_bytes(row);
+        clients.push(client(row)?);
+    }
     let next = clients.last().filter(|_| more);
     let next = next.map(|client| (client.created_at.millis(), client.id.as_str().to_owned()));
     Ok((clients, next))
+}
+
+/// What the texts of a row take.
+fn row_bytes(row: &Row<'_>) -> usize {
+    let columns = 0..row.as_ref().column_count();
+    let texts = columns.filter_map(|column| row.get_ref(column).ok()?.as_bytes().ok().map(<[u8]>::len));
+    texts.sum()
 }
 
 /// The ids of `limit` clients at most, for suggestions.

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
+use crate::support::ADMIN_KEY;
 use crate::support::tls::{TlsServer, client_config};
 
 /// A connection, and the task that ends with it.
@@ -86,6 +87,24 @@ fn a_connection_has_so_many_requests_at_once_and_heads_of_a_size() {
         let (response, _) = connection.requests.send_request(large, true).unwrap();
         assert_eq!(response.await.unwrap().status(), 431);
         assert_eq!(connection.get("/auth/jwt/jwks.json").await.unwrap(), 200);
+    });
+}
+
+#[test]
+fn a_request_without_a_body_needs_no_content_type() {
+    let server = TlsServer::with(&[("M2MINT_ADMIN__HOSTS", "localhost")]);
+    run(async {
+        let mut connection = connect(&server).await;
+        let mut delete = request(Method::DELETE, "/admin/v1/clients/nobody");
+        delete.headers_mut().insert("api-key", ADMIN_KEY.parse().unwrap());
+        delete.headers_mut().insert("if-match", "*".parse().unwrap());
+        let (answer, _) = connection.requests.send_request(delete, true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 404);
+        let mut post = request(Method::POST, "/admin/v1/keys/rotate");
+        post.headers_mut().insert("api-key", ADMIN_KEY.parse().unwrap());
+        let (answer, mut body) = connection.requests.send_request(post, false).unwrap();
+        body.send_data("{}".into(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 415, "a body has to say what it is");
     });
 }
 

@@ -1,7 +1,7 @@
 //! Who has the next key: which verifiers fetched the key set, and rotations that wait for them.
 
-use m2mint::model::verifier::Verifier;
-use m2mint::rotation::verifiers::{MOST, Reach};
+use m2mint::model::verifier::{Agent, Verifier, Who};
+use m2mint::rotation::verifiers::{MOST, MOST_AT_ONE_PLACE, Reach};
 use m2mint::store::keys::KeyRequest;
 use m2mint::store::{Store, keys};
 use m2mint_keys::jwk::Kid;
@@ -208,9 +208,10 @@ fn strangers_do_not_displace_verifiers_and_take_no_more_room_than_there_is() {
     becomes_known(&server, "calendar");
     let store = Store::open(&server.database(), None).unwrap();
     for number in 0..MOST + 50 {
-        let who = m2mint::model::verifier::Who {
-            address: Some(std::net::Ipv6Addr::from(number as u128).into()),
-            agent: m2mint::model::verifier::Agent::of("stranger"),
+        let who = Who {
+            // Each in a /64 of its own.
+            address: Some(std::net::Ipv6Addr::from((number as u128) << 64).into()),
+            agent: Agent::of("stranger"),
             alg: None,
         };
         let held = std::sync::Arc::clone(&server.keeper().published().all.held);
@@ -220,6 +221,28 @@ fn strangers_do_not_displace_verifiers_and_take_no_more_room_than_there_is() {
     assert_eq!(agents(&reach(&server).having), ["calendar"]);
     assert_eq!(server.keeper().verifiers().len(), MOST);
     assert_eq!(store.read(m2mint::store::verifiers::all).unwrap().len(), 1, "strangers are not written down");
+}
+
+#[test]
+fn one_place_does_not_take_the_room_of_others() {
+    let server = Server::start();
+    becomes_known(&server, "calendar");
+    let visit = || {
+        for number in 0..MOST_AT_ONE_PLACE + 50 {
+            let who = Who {
+                address: Some(std::net::Ipv6Addr::from(number as u128).into()),
+                agent: Agent::of(&format!("made up {number}")),
+                alg: None,
+            };
+            let held = std::sync::Arc::clone(&server.keeper().published().all.held);
+            server.keeper().verifiers().note(who, &held, server.keeper().moment().wall);
+        }
+    };
+    visit();
+    server.pass(120);
+    visit();
+    assert_eq!(server.keeper().verifiers().len(), MOST_AT_ONE_PLACE + 1);
+    assert!(agents(&reach(&server).having).contains(&"calendar"));
 }
 
 #[test]

@@ -180,6 +180,72 @@ fn a_repeated_post_gets_the_answer_of_the_first() {
 }
 
 #[test]
+fn another_key_of_the_same_name_is_shown_nothing_of_an_answer() {
+    let server = Server::start();
+    let bob = || {
+        let made = v1(&server, "POST", "/admin-keys", &[], &json!({"name": "bob", "roles": ["clients"]}));
+        made.json()["key"].as_str().unwrap().to_owned()
+    };
+    let order = |key: &str| {
+        let headers =
+            [("api-key", key), ("idempotency-key", "order-1"), ("content-type", "application/json")];
+        call("POST", &server.endpoint("/admin/v1/clients"), &headers, br#"{"clientName":"once"}"#)
+    };
+    let first = bob();
+    let made = order(&first);
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(order(&first).body, made.body);
+    assert_eq!(v1(&server, "DELETE", "/admin-keys/bob", &[], &Value::Null).status, 204);
+    let second = order(&bob());
+    assert_eq!(second.status, 201, "{second:?}");
+    assert_ne!(second.json()["clientSecret"], made.json()["clientSecret"]);
+}
+
+#[test]
+fn a_page_ends_at_so_many_bytes_and_the_next_one_goes_on() {
+    let server = Server::start();
+    for number in 0..30 {
+        make(
+            &server,
+            &json!({"clientId": format!("c{number:02}"), "metadata": {"text": "x".repeat(60_000)}}),
+        );
+    }
+    let first = get(&server, "/clients?limit=500");
+    let names = |page: &Value| page["clients"].as_array().unwrap().len();
+    assert!((15..30).contains(&names(&first)), "{}", names(&first));
+    let cursor = first["nextCursor"].as_str().unwrap();
+    let second = get(&server, &format!("/clients?limit=500&cursor={cursor}"));
+    assert_eq!(names(&first) + names(&second), 30);
+}
+
+#[test]
+fn null_takes_away_or_is_refused_and_is_never_passed_over() {
+    let server = Server::start();
+    make(
+        &server,
+        &json!({"clientId": "task", "scope": ["a"], "audience": ["event"], "sourceNetworks": ["10.0.0.0/8"]}),
+    );
+    let change = |body: Value| {
+        let etag = v1(&server, "GET", "/clients/task", &[], &Value::Null).header("etag").unwrap().to_owned();
+        v1(&server, "PATCH", "/clients/task", &[("if-match", &*etag)], &body)
+    };
+    let answer = change(json!({"sourceNetworks": null}));
+    assert_eq!((answer.status, &answer.json()["sourceNetworks"]), (200, &json!([])), "{answer:?}");
+    for name in ["enabled", "scope", "audience", "metadata", "clientName"] {
+        let answer = change(json!({(name): null}));
+        assert_problem(&answer, 400, "invalid-request");
+    }
+}
+
+#[test]
+fn a_secret_that_would_never_be_accepted_is_not_made() {
+    let server = Server::start();
+    let answer = v1(&server, "POST", "/clients", &[], &json!({"clientId": "task", "secretExpiresIn": "0s"}));
+    assert!((400..500).contains(&answer.status), "{answer:?}");
+    assert_eq!(v1(&server, "GET", "/clients/task", &[], &Value::Null).status, 404);
+}
+
+#[test]
 fn a_refusal_is_not_remembered_for_a_key() {
     let server = Server::start();
     let (key, body) = ([("idempotency-key", "k")], json!({"clientId": "a"}));

@@ -9,6 +9,7 @@ use crate::support::{Client, Process, process};
 /// Arguments that make a client.
 const CREATE: &[&str] =
     &["clients", "create", "--id", "task-service", "--audience", "event", "--scope", "event.create"];
+const ADD: &[&str] = &["secrets", "add", "task-service"];
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -77,6 +78,21 @@ fn nothing_is_overwritten_and_no_secret_made_unless_asked() {
     server.verb(&with(CREATE, &["--to-file", "kept", "--overwrite"]));
     assert!(fs::read_to_string(server.path("kept")).unwrap().starts_with("m2s_"));
     assert_eq!(mode(&server, "kept"), 0o600, "also where it was wider before");
+
+    // What is no file is never replaced by one.
+    fs::create_dir(server.path("folder")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        server.path("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    for place in ["folder", "pipe"] {
+        is_refused(&server.run(&with(ADD, &["--to-file", place, "--overwrite"])), 3, "is no file");
+        is_refused(&server.run(&with(ADD, &["--env-file", place])), 3, "is no file");
+    }
 
     // A client that is refused leaves no file, and what was there stays.
     let before = fs::read_to_string(server.path("kept")).unwrap();

@@ -89,7 +89,7 @@ fn what_is_asked_and_answered_is_told_without_secret_and_token() {
     let output = buy(&server, &client, &["--scope", "event.create", "--verbose"]);
     let (token, told) = (text(&output.stdout), text(&output.stderr));
     for part in [
-        &*format!("> curl {}", server.endpoint("/auth/oauth/token")),
+        &*format!("> curl '{}'", server.endpoint("/auth/oauth/token")),
         "-d scope=event.create",
         "status 200",
         "3600 (1h)",

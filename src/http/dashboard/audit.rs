@@ -7,12 +7,12 @@ use rusqlite::Connection;
 use serde_json::{Map, Value};
 
 use super::Answer;
-use crate::audit::verify::{self, Evidence};
 use crate::http::State;
 use crate::http::dashboard::layout::{self, Section, csrf, query};
 use crate::http::dashboard::timeline;
 use crate::http::dashboard::visitor::{Form, Visitor};
 use crate::http::request::Body;
+use crate::http::v1::audit::look_through;
 use crate::model::Role;
 use crate::model::audit::{date, hex};
 use crate::store;
@@ -230,7 +230,7 @@ fn table(entries: &[Shown]) -> Markup {
 /// When the form is not good, or the file cannot be read.
 pub async fn verify(visitor: Visitor, request: HttpRequest, body: Body, state: Data<State>) -> Answer {
     visitor.submit(&request, &state, body, Role::Read)?;
-    let outcome = state.look(|store| store.read(|db| verify::verify(db, &Evidence::default()))).await?;
+    let outcome = look_through(&state, None).await?;
     let content = html! {
         h1 { "Verify the audit log" }
         @match outcome {
@@ -242,9 +242,6 @@ pub async fn verify(visitor: Visitor, request: HttpRequest, body: Body, state: D
                     @if let Some((head, kid)) = &report.newest {
                         dt { "Newest signature" } dd { (moment(&date(head.at))) ", up to entry " (head.seq) ", with " code { (kid.to_string()) } }
                     }
-                }
-                p.quiet {
-                    "Whether that key is the issuer's own is checked where the master key is: " code { "m2mint audit verify" } "."
                 }
             }
             Err(broken) => { p.problem role="alert" { (crate::http::dashboard::error::sentence(&broken.to_string())) } }

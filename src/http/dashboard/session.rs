@@ -19,6 +19,8 @@ use crate::store::admin_keys::AdminKeyHash;
 
 /// The most sessions at a time: the one that was idle for longest makes room.
 pub const MOST_SESSIONS: usize = 256;
+/// The most of them that one admin key has: whoever signs in over and over signs nobody else out.
+pub const MOST_OF_A_KEY: usize = 32;
 /// How many things that nobody has been told yet a session remembers.
 const MOST_NOTICES: usize = 16;
 /// For how long something that is shown once waits to be shown.
@@ -108,9 +110,15 @@ impl Sessions {
         let csrf = URL_SAFE_NO_PAD.encode(crypto::random::<32>()?).into();
         let session = Session { key, holder, csrf, secure, begun: now, used: now, notices: Vec::new() };
         let mut sessions = self.0.lock();
-        if sessions.len() >= MOST_SESSIONS
-            && let Some(idle) = sessions.iter().min_by_key(|(_, one)| one.used).map(|(id, _)| *id)
-        {
+        let of_key = sessions.iter().filter(|(_, one)| one.key == key);
+        let makes_room = if of_key.clone().count() >= MOST_OF_A_KEY {
+            of_key.min_by_key(|(_, one)| one.used)
+        } else if sessions.len() >= MOST_SESSIONS {
+            sessions.iter().min_by_key(|(_, one)| one.used)
+        } else {
+            None
+        };
+        if let Some(idle) = makes_room.map(|(id, _)| *id) {
             sessions.remove(&idle);
         }
         sessions.insert(hash(&id), session);
@@ -244,10 +252,21 @@ mod tests {
         let sessions = Sessions::default();
         let first = begin(&sessions, 0);
         let second = begin(&sessions, 1);
-        (2..MOST_SESSIONS as i64).for_each(|now| drop(begin(&sessions, now)));
+        (2..MOST_OF_A_KEY as i64).for_each(|now| drop(begin(&sessions, now)));
         assert!(is_good(&sessions, &first, 1000), "used since");
         begin(&sessions, 1001);
         assert!(is_good(&sessions, &first, 1002) && !is_good(&sessions, &second, 1002));
+    }
+
+    #[test]
+    fn whoever_signs_in_over_and_over_signs_nobody_else_out() {
+        let sessions = Sessions::default();
+        let mine = begin(&sessions, 0);
+        let holder = keys().find(KEY, NOW).unwrap();
+        for now in 1..=MOST_SESSIONS as i64 {
+            sessions.begin(AdminKeyHash([7; 32]), holder.clone(), false, now).unwrap();
+        }
+        assert!(is_good(&sessions, &mine, 1000));
     }
 
     #[test]

@@ -5,12 +5,13 @@ use actix_web::web::{Data, Query};
 use super::Caller;
 use super::reply::{Reply, bytes, page_size, read};
 use super::types::{AuditCheck, AuditEntry, AuditHead, AuditPage, AuditReport, AuditWanted, NewestHead};
-use crate::audit::verify::{self, Evidence};
+use crate::audit::verify::{self, Broken, Evidence, Report};
 use crate::http::State;
 use crate::http::error::problem::{Kind, Problem};
 use crate::http::request::Body;
 use crate::model::audit::{date, hex};
 use crate::model::restrictions::parse_moment;
+use crate::store::StoreError;
 use crate::store::audit::{self, StoredEntry};
 
 /// Entries on a page when nothing is said, and at most.
@@ -77,15 +78,18 @@ pub async fn head(state: &State) -> Result<AuditHead> {
     Ok(AuditHead { seq: head.seq, head: head.jws })
 }
 
-/// Checks every entry, every signed head, and the head that was kept elsewhere.
+/// Checks every entry and every signed head: one that was kept elsewhere, `head`, too.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub async fn check(state: &State, check: AuditCheck) -> Result<AuditReport> {
+pub async fn look_through(
+    state: &State,
+    head: Option<String>,
+) -> std::result::Result<std::result::Result<Report, Broken>, StoreError> {
     // Those that this server signs with: their private halves were opened with the master key.
     let mut proven = state.keeper.published().signing_kids();
-    let checked = loop {
-        let (keys, head) = (proven.clone(), check.head.clone());
+    loop {
+        let (keys, head) = (proven.clone(), head.clone());
         let checked = state.look(move |store| {
             let evidence = Evidence { proven: Some(&keys), head: head.as_deref() };
             // It may take long: nobody else waits for it.
@@ -95,11 +99,18 @@ pub async fn check(state: &State, check: AuditCheck) -> Result<AuditReport> {
         // The keys may have rotated meanwhile, and another one have signed the newest head.
         let now = state.keeper.published().signing_kids();
         if checked.is_ok() || now == proven {
-            break checked;
+            return Ok(checked);
         }
         proven = now;
-    };
-    Ok(match checked {
+    }
+}
+
+/// Checks every entry, every signed head, and the head that was kept elsewhere.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn check(state: &State, check: AuditCheck) -> Result<AuditReport> {
+    Ok(match look_through(state, check.head).await? {
         Ok(report) => AuditReport {
             ok: true,
             first: Some(report.first),

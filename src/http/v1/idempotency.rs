@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, Data};
 use m2mint_keys::crypto;
 use m2mint_keys::time::millis;
@@ -20,6 +21,7 @@ use crate::model::audit::Origin;
 
 /// The header that names a request.
 pub const HEADER: &str = "idempotency-key";
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 /// How long an answer is kept.
 pub const KEPT: Duration = Duration::from_secs(600);
 /// The longest key.
@@ -163,7 +165,11 @@ pub async fn once(
         let reason = format!("send one, of 1 to {LONGEST_KEY} printable ASCII characters");
         return Err(Problem::invalid_field("Idempotency-Key", reason));
     }
-    let name = name(&[origin.actor.as_bytes(), request.uri().to_string().as_bytes(), key]);
+    // A name may be given to another key later.
+    let shown = [&API_KEY, &AUTHORIZATION].map(|header| request.headers().get(header));
+    let shown = shown.map(|value| value.map(HeaderValue::as_bytes).unwrap_or_default());
+    let uri = request.uri().to_string();
+    let name = name(&[origin.actor.as_bytes(), shown[0], shown[1], uri.as_bytes(), key]);
     match state.answers.begin(name, crypto::sha256(body), state.clock.steady())? {
         Known::Answered(reply) => Ok(reply),
         Known::New => {

@@ -113,6 +113,18 @@ fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
+/// A member that is there or not, and never null: to take that for "leave it" would let somebody believe that it is gone.
+fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A list of which null is the empty one.
+fn none_for_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default).map(Some)
+}
+
 /// A number as JSON Schema counts: `600.0` is one too.
 fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
@@ -168,19 +180,20 @@ pub struct Client {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientChange {
     /// A name for people, of 200 characters at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 200)]
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, max_length = 200)]
     pub client_name: Option<String>,
     /// Whether it gets tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = bool, required = false)]
     pub enabled: Option<bool>,
     /// Scopes that it may ask for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<grammar::Scope>>)]
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<grammar::Scope>, required = false)]
     pub scope: Option<Vec<String>>,
     /// Services that it may call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<grammar::AudienceName>>)]
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<grammar::AudienceName>, required = false)]
     pub audience: Option<Vec<String>>,
     /// Scopes by service: each is within `scope`, and each service within `audience`.
     #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
@@ -191,7 +204,7 @@ pub struct ClientChange {
     #[schema(value_type = Option<grammar::Duration>)]
     pub token_lifetime: Option<Option<String>>,
     /// Networks that it may come from, such as `192.0.2.0/24`; none for any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "none_for_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<grammar::Network>>)]
     pub source_networks: Option<Vec<String>>,
     /// From when on it gets tokens.
@@ -207,7 +220,8 @@ pub struct ClientChange {
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 6000)]
     pub tokens_per_minute: Option<Option<u32>>,
     /// Whatever is to be kept with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, required = false)]
     pub metadata: Option<Map<String, Value>>,
 }
 
