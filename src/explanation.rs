@@ -208,6 +208,7 @@ const fn is_signed(rejection: Option<&Rejection>) -> Option<bool> {
             | Rejection::SharedAudience
             | Rejection::WrongTokenType
             | Rejection::MissingScope(_)
+            | Rejection::Canary
             | Rejection::Revoked,
         )
         | None => Some(true),
