@@ -110,18 +110,19 @@ fn table(view: &View, ring: &RingView, may: bool) -> Markup {
             thead { tr {
                 th scope="col" { "Key" } th scope="col" { "State" } th scope="col" { "Since" }
                 th scope="col" { "Until" }
-                @if may { th scope="col" { span.unseen { "Actions" } } }
             } }
             tbody { @for key in ring.ordered() {
                 @let state = key.state();
                 tr {
                     th scope="row" { code.kid { (key.kid.to_string()) } }
-                    td { (state_tag(state)) }
+                    td {
+                        (state_tag(state))
+                        @if may && state != KeyState::Revoked {
+                            div { a.end href=(layout::query("/admin/keys/revoke", &[("kid", key.kid.as_str())])) { "Revoke…" } }
+                        }
+                    }
                     td { (time(View::since(key))) div.quiet { (from_now(View::since(key), now)) } }
                     td { (until(view, ring, key)) }
-                    @if may { td.actions { @if state != KeyState::Revoked {
-                        a.button.small.danger href=(layout::query("/admin/keys/revoke", &[("kid", key.kid.as_str())])) { "Revoke…" }
-                    } } }
                 }
             } }
         } }
@@ -157,8 +158,8 @@ fn until(view: &View, ring: &RingView, key: &KeyRecord) -> Markup {
     let (signs, published) = (view.signs_until(ring, key), view.published_until(ring, key));
     html! {
         @if signs.is_none() && published.is_none() { span.quiet { "—" } }
-        @if let Some(at) = signs { div { @if key.state() == KeyState::Active { "signs, " } @else { "signed, " } (time(at)) } }
-        @if let Some(at) = published { div.quiet { "published, " (time(at)) } }
+        @if let Some(at) = signs { div { @if key.state() == KeyState::Active { "signs until " } @else { "signed until " } (time(at)) } }
+        @if let Some(at) = published { div.quiet { "published until " (time(at)) } }
     }
 }
 
