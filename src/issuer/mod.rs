@@ -326,6 +326,16 @@ impl<'a> Asked<'a> {
         self.names.iter().find(|names| names.contain(scope))
     }
 
+    /// The names by which the client has the action.
+    fn granted(&self, names: &'a Names) -> impl Iterator<Item = &'a str> {
+        let (grants, audience) = (&self.client.grants, self.audience);
+        names.granted(
+            self.now,
+            |name| grants.names_scope(name, audience),
+            |name| grants.allows_scope(name, audience),
+        )
+    }
+
     fn check(&self, scope: &str) -> Result<(), Refusal> {
         let grants = &self.client.grants;
         let (audience, now) = (self.audience, self.now);
@@ -334,14 +344,12 @@ impl<'a> Asked<'a> {
         let Some(names) = self.names_of(scope) else {
             return if grants.allows_scope(scope, audience) { Ok(()) } else { Err(refused()) };
         };
-        let granted = |name: &str, wildcards: bool| {
-            if wildcards { grants.allows_scope(name, audience) } else { grants.names_scope(name, audience) }
-        };
-        if !names.are_granted(now, granted) {
+        let mut granted = self.granted(names).peekable();
+        if granted.peek().is_none() {
             return Err(refused());
         }
         if names.can_be_asked_for(scope, now) {
-            return Ok(());
+            return if granted.any(|name| name == scope) { Ok(()) } else { Err(refused()) };
         }
         let since = names.former.iter().find(|(name, _)| name.as_str() == scope);
         let since = since.map(|(_, at)| date_to_the_second(*at)).unwrap_or_default();
@@ -365,7 +373,7 @@ impl<'a> Asked<'a> {
                 if names.can_be_asked_for(scope, self.now) {
                     push(scope);
                 }
-                names.current(self.now).for_each(push);
+                self.granted(names).for_each(push);
             }
         }
     }

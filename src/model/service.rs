@@ -334,11 +334,16 @@ impl Names {
         std::iter::once(self.action.as_str()).chain(live.map(|(name, _)| name.as_str()))
     }
 
-    /// Whether grants allow the action at `now`, by whichever of its names. A wildcard covers a former name only as long
-    /// as that can be asked for.
-    pub fn are_granted(&self, now: UnixTime, mut granted: impl FnMut(&str, bool) -> bool) -> bool {
-        granted(self.action.as_str(), true)
-            || self.former.iter().any(|(name, ends_at)| granted(name.as_str(), *ends_at > now))
+    /// The names by which grants give the action at `now`: all current ones where it is `named` by any of its names, else
+    /// those that a wildcard `covers`. What a name was changed to does not tell what else a wildcard was meant for.
+    pub fn granted(
+        &self,
+        now: UnixTime,
+        named: impl FnMut(&str) -> bool,
+        covers: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = &str> {
+        let is_named = self.all().any(named);
+        self.current(now).filter(move |name| is_named || covers(name))
     }
 }
 
@@ -435,8 +440,8 @@ mod tests {
         let [names] = names.as_slice() else { panic!("{names:?}") };
         assert_eq!(names.current(NOW).collect::<Vec<_>>(), ["event.change", "event.update"]);
         assert_eq!(names.current(later(60)).collect::<Vec<_>>(), ["event.change"]);
-        let exactly = |name: &str, _| name == "event.update";
-        assert!(names.are_granted(later(60), exactly), "a grant by the former name stays one");
+        let granted = names.granted(later(60), |name| name == "event.update", |_| false);
+        assert_eq!(granted.collect::<Vec<_>>(), ["event.change"], "a grant by the former name stays one");
     }
 
     #[test]

@@ -213,6 +213,45 @@ fn a_renamed_action_is_nobodys_who_was_not_granted_it() {
 }
 
 #[test]
+fn a_wildcard_gives_a_renamed_action_only_by_the_names_that_it_covers() {
+    let server = Server::start();
+    let store = Store::open(&server.database(), None).unwrap();
+    let mut service = Service::new(Audience::parse("event").unwrap());
+    for action in ["event.view", "admin.purge"] {
+        service.add_action(Scope::parse(action).unwrap(), String::new()).unwrap();
+    }
+    services::add_service(&store, &service, START, &Origin::of("test")).unwrap();
+    let client = |scope: &str| server.client(&json!({"scope": scope, "audience": ["event"]}));
+    let (named, admin, event) = (client("admin.purge"), client("admin.*"), client("event.*"));
+    let call_it = |from: &str, to: &str| {
+        let ends_at = UnixTime::from_secs(START.secs() + 3600);
+        services::update_service(&store, "event", START, &Origin::of("test"), |service| {
+            Ok(service.rename_action(from, Scope::parse(to).unwrap(), ends_at)?)
+        })
+        .unwrap();
+        server.settle();
+    };
+    let only_its_own = || {
+        assert_eq!(granted(&server, &named, Some("admin.purge")), "admin.purge event.purge");
+        for (client, its, not) in
+            [(&admin, "admin.purge", "event.purge"), (&event, "event.purge", "admin.purge")]
+        {
+            assert_eq!(granted(&server, client, Some(its)), its);
+            let answer = ask(&server, client, Some(not));
+            assert_eq!(
+                (answer.status, &answer.json()["error"]),
+                (400, &json!("invalid_scope")),
+                "{answer:?}"
+            );
+        }
+    };
+    call_it("admin.purge", "event.purge");
+    only_its_own();
+    call_it("event.purge", "admin.purge");
+    only_its_own();
+}
+
+#[test]
 fn renaming_on_the_command_line_counts_on_a_running_server() {
     let process = Process::start();
     register(&process, "event", &["event.edit"]);
