@@ -5,8 +5,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`services`] | the two services that are called |
-//! | [`story`] | what happens |
+//! | `services` | the two services that are called |
+//! | `story` | what happens |
 
 mod services;
 mod story;

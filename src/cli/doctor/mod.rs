@@ -2,10 +2,10 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`files`] | who may read and write what, and how much room there is |
-//! | [`contents`] | what the database holds: keys, clock, audit log, secrets |
-//! | [`reach`] | the server, the issuer under its public URL, certificates |
-//! | [`surroundings`] | the configuration, the system's clock, systemd |
+//! | `files` | who may read and write what, and how much room there is |
+//! | `contents` | what the database holds: keys, clock, audit log, secrets |
+//! | `reach` | the server, the issuer under its public URL, certificates |
+//! | `surroundings` | the configuration, the system's clock, systemd |
 
 mod contents;
 mod files;

@@ -2,8 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`layout`] | which files there will be, and what is in them |
-//! | [`guide`] | the questions |
+//! | `layout` | which files there will be, and what is in them |
+//! | `guide` | the questions |
 
 mod guide;
 mod layout;

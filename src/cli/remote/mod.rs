@@ -38,6 +38,8 @@ const LONGEST_KEY: u64 = 4096;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "A server elsewhere, instead of the database file")]
 pub struct Remote {
+    // What is written here is shown on terminals too, where angle brackets would mean something else.
+    #[allow(rustdoc::bare_urls)]
     /// Address of its admin API, such as https://auth.example.com
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,

@@ -1,6 +1,6 @@
 //! A repeated POST gets the answer of the first: whoever lost an answer can ask again without doing it twice.
 //!
-//! Answers may hold secrets, so they are kept in memory alone, wiped when they go, for [`KEPT`] and within [`MOST_BYTES`]. A
+//! Answers may hold secrets, so they are kept in memory alone, wiped when they go, for [`KEPT`] and within 4 MiB. A
 //! restart forgets them.
 
 use std::collections::HashMap;

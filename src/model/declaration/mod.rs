@@ -2,8 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`read`] | TOML to declarations; every problem is reported at once, with its line |
-//! | [`write`] | declarations to TOML, and their fields as a plan shows them |
+//! | `read` | TOML to declarations; every problem is reported at once, with its line |
+//! | `write` | declarations to TOML, and their fields as a plan shows them |
 
 pub mod read;
 pub mod write;
