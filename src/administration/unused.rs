@@ -76,8 +76,14 @@ pub fn report(store: &Store, span: Span, now: UnixTime) -> Result<Report> {
                 cutoff,
             };
             let secrets = store.read(|db| clients::secrets(db, id))?;
+            // What a secret was used for stays known when the secret is gone.
             let last = secrets.iter().filter_map(|secret| secret.last_used_at).max();
+            let last = last.max(judge.last(|_, _| true));
             if last.is_none_or(|last| last < cutoff) {
+                // Whoever has a new secret may be about to use it.
+                if secrets.iter().any(|secret| secret.created_at > cutoff) {
+                    continue;
+                }
                 judge.what.push((What::Client, last));
                 judge.narrower.enabled = Some(false);
             } else {

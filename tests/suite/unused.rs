@@ -156,6 +156,39 @@ fn an_action_that_was_used_by_its_new_name_was_used() {
 }
 
 #[test]
+fn a_client_whose_secret_was_changed_since_its_last_use_is_not_called_unused() {
+    let server = Server::start();
+    let used = server.client(&json!({"scope": "event.view", "audience": ["event"]}));
+    let renewed = server.client(&json!({"scope": "event.view", "audience": ["event"]}));
+    let store = Store::open(&server.database(), None).unwrap();
+    let origin = Origin::of("test");
+    let add = |client: &Client, day: i64| {
+        let secret = ClientSecret::generate().unwrap();
+        administration::add_secret(&store, &client.id, &secret, at(day * DAY), None, &origin).unwrap();
+    };
+    let remove = |client: &Client, day: i64| {
+        administration::remove_secret(&store, &client.id, 1, at(day * DAY), &origin).unwrap();
+    };
+    add(&used, 1);
+    server.pass(20 * DAY);
+    ask(&server, &used, "event", "event.view");
+    server.settle();
+    remove(&used, 20);
+    add(&renewed, 20);
+    remove(&renewed, 20);
+
+    server.pass(20 * DAY);
+    let soon = report(&server, 40 * DAY);
+    assert_eq!(what(&soon, &used), [What::Secret(2)], "the removed one was used");
+    assert_eq!(what(&soon, &renewed), [], "the new one is young");
+    server.pass(15 * DAY);
+    let later = report(&server, 55 * DAY);
+    assert_eq!((what(&later, &used), what(&later, &renewed)), (vec![What::Client], vec![What::Client]));
+    let last = later.unused.iter().find(|unused| unused.client.id.as_str() == used.id).unwrap().what[0].1;
+    assert_eq!(last, Some(at(20 * DAY)));
+}
+
+#[test]
 fn the_narrower_file_can_be_applied() {
     let process = Process::start();
     process.verb(&["clients", "create", "--id", "idle", "--audience", "event", "--scope", "event.view"]);
