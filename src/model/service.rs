@@ -35,6 +35,9 @@ pub enum InvalidService {
     /// A wildcard stands for actions; it is none.
     #[error("{0} is a wildcard: name each action that the service understands")]
     Wildcard(Scope),
+    /// One of [`PROTOCOL_SCOPES`], which clients have whatever they are granted.
+    #[error("{0} is no name for an action: SuperTokens gives that scope to every client")]
+    Protocol(Scope),
     /// There is such an action.
     #[error("{0} is an action of {1} already")]
     ActionExists(Scope, Audience),
@@ -119,10 +122,12 @@ impl Service {
         if self.aliases.len() > MAX_ALIASES {
             return Err(InvalidService::TooMany("former names of actions", MAX_ALIASES));
         }
-        if let Some(wildcard) =
-            self.actions.keys().chain(self.aliases.keys()).find(|name| is_wildcard(name.as_str()))
-        {
+        let mut names = self.actions.keys().chain(self.aliases.keys());
+        if let Some(wildcard) = names.clone().find(|name| is_wildcard(name.as_str())) {
             return Err(InvalidService::Wildcard(wildcard.clone()));
+        }
+        if let Some(scope) = names.find(|name| PROTOCOL_SCOPES.contains(&name.as_str())) {
+            return Err(InvalidService::Protocol(scope.clone()));
         }
         for (former, alias) in &self.aliases {
             if self.actions.contains_key(former) {
@@ -456,6 +461,20 @@ mod tests {
         assert!(calendar.actions.contains_key("event.update"));
         let former: Vec<_> = calendar.aliases.keys().map(Scope::as_str).collect();
         assert_eq!(former, ["event.alter", "event.change"]);
+    }
+
+    #[test]
+    fn what_every_client_has_is_no_name_for_an_action() {
+        for name in PROTOCOL_SCOPES {
+            let refused = || Err(InvalidService::Protocol(scope(name)));
+            assert_eq!(service("pay", &format!("pay.view {name}")).check(), refused());
+            let mut renamed = service("pay", "admin.purge");
+            renamed.rename_action("admin.purge", scope(name), later(60)).unwrap();
+            assert_eq!(renamed.check(), refused());
+            let mut former = service("pay", "admin.purge");
+            former.aliases.insert(scope(name), Alias { action: scope("admin.purge"), ends_at: later(60) });
+            assert_eq!(former.check(), refused());
+        }
     }
 
     #[test]

@@ -252,6 +252,22 @@ fn a_wildcard_gives_a_renamed_action_only_by_the_names_that_it_covers() {
 }
 
 #[test]
+fn no_door_calls_an_action_as_a_scope_that_every_client_has() {
+    let process = Process::start();
+    let said = refusal(&process, &["services", "add", "pay", "--action", "openid"]);
+    assert!(said.contains("openid is no name for an action"), "{said}");
+    register(&process, "pay", &["admin.purge"]);
+    refusal(&process, &["services", "update", "pay", "--add-action", "offline"]);
+    refusal(&process, &["services", "rename", "pay", "admin.purge", "offline_access", "--alias-for", "1d"]);
+    std::fs::write(process.path("pay.toml"), "[services.pay.actions]\n\"openid\" = \"\"\n").unwrap();
+    let applied = process.run(&["apply", "pay.toml"]);
+    let said = String::from_utf8(applied.stderr).unwrap();
+    assert!(!applied.status.success() && said.contains("openid is no name for an action"), "{said}");
+    let shown = process.verb_json(&["services", "show", "pay", "--json"]);
+    assert_eq!(shown["actions"].as_array().map(Vec::len), Some(1), "{shown}");
+}
+
+#[test]
 fn renaming_on_the_command_line_counts_on_a_running_server() {
     let process = Process::start();
     register(&process, "event", &["event.edit"]);
