@@ -108,7 +108,7 @@ impl Step {
             Self::ChangeClient { before, after, secrets } => {
                 let mut all = differences(client_fields(&before.settings, true), client_fields(after, true));
                 if !secrets.is_empty() {
-                    all.push(("secrets".into(), None, Some(format!("{} more", secrets.len()))));
+                    all.push(("secrets".into(), None, Some(format!("{} more accepted", secrets.len()))));
                 }
                 all
             }

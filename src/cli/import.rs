@@ -36,7 +36,8 @@ pub enum From {
     /// The machine clients of a SuperTokens core, with their ids, settings and, where it gives them, secrets
     #[command(
         after_help = "The key of the core comes from the variable SUPERTOKENS_API_KEY, or from --api-key-file; none is sent without.\n\
-                      It can be run again: what is here as it is there is left alone, and nothing is removed.\n\n\
+                      It can be run again: what is here as it is there is left alone, and nothing is removed.\n\
+                      A client or a secret that was removed here comes back as long as it is there.\n\n\
                       Example: m2mint import supertokens --url http://127.0.0.1:3567 --dry-run"
     )]
     Supertokens(Supertokens),

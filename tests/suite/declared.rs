@@ -183,6 +183,9 @@ fn the_hash_of_a_secret_is_enough_to_move_a_client() {
     told(&apply(&other, &exported, &["--detailed-exitcode"]), 4);
     let client = Client { secret: added["clientSecret"].as_str().unwrap().into(), ..client };
     other.wait_until("the second one does", || other.try_token(&client).is_ok());
+    other.verb(&["secrets", "remove", &client.id, "2", "--yes"]);
+    let plan = told(&apply(&other, &exported, &["--dry-run"]), 0);
+    assert!(plan.contains("secrets = 1 more accepted"), "a removed one comes back, and that is said: {plan}");
 }
 
 #[test]
