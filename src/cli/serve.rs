@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -62,7 +62,7 @@ pub fn run(settings: &Settings) -> ExitCode {
     }
 }
 
-type LogFilter = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
+type LogFilter = reload::Handle<Targets, tracing_subscriber::Registry>;
 
 async fn serve(sources: &Sources) -> Result<(), Error> {
     // First of all: until somebody listens, SIGUSR1 and SIGHUP end the process.
@@ -188,10 +188,10 @@ fn log_format(format: LogFormat) -> LogFormat {
     }
 }
 
-fn log_filter(directives: &str) -> EnvFilter {
+fn log_filter(directives: &str) -> Targets {
     // What the HTTP library says about its threads helps nobody, unless somebody asks for it; what it says about malformed
     // requests, anybody could fill the log with. The configuration has checked the directives.
-    EnvFilter::try_new(format!("actix_server=warn,actix_http=off,{directives}")).unwrap_or_default()
+    format!("actix_server=warn,actix_http=off,{directives}").parse().unwrap_or_default()
 }
 
 fn admin_key_file(config: &Config) -> PathBuf {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use m2mint_keys::key_ring::{Policy, PolicyError};
 use m2mint_keys::seal::MasterKey;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use crate::config::keys::{KEYS, Key};
@@ -682,9 +682,9 @@ fn parse_log(text: &str) -> Result<String, String> {
     if let Some(word) = words.into_iter().find(|word| !levels.contains(&word.to_ascii_lowercase().as_str())) {
         return Err(format!("{word:?} is no log level: write off, error, warn, info, debug or trace"));
     }
-    EnvFilter::try_new(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| format!("not a log level or directive: {error}"))
+    let plain = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
+    let checked = plain.parse::<Targets>();
+    checked.map(|_| plain).map_err(|error| format!("not a log level or directive: {error}"))
 }
 
 /// A number within bounds, both of which are allowed.
