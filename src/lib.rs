@@ -1,7 +1,7 @@
 //! m2mint, the machine-to-machine authorization server, as a library: what its binary and its tests are made of.
 //!
 //! Imports point one way: `cli` → `server` → `serving` → `http2` → `http` → `issuer`, `limits`, `administration`, `backup`, `explanation`, `rotation` → `audit`, `directory` → `store` →
-//! `metrics`, `model` → `m2mint_keys`.
+//! `metrics`, `outgoing`, `model` → `m2mint_keys`.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ pub mod listeners;
 pub mod master_key;
 pub mod metrics;
 pub mod model;
+pub mod outgoing;
 pub mod rotation;
 pub mod server;
 pub mod serving;

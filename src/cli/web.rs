@@ -1,4 +1,4 @@
-//! HTTP as the command line speaks it: it goes where it is sent, and nowhere else.
+//! HTTP as the command line speaks it.
 
 use std::fmt;
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -10,20 +10,19 @@ use clap::Args;
 use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use url::{Host, Url};
+use ureq::tls::Certificate;
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::cli::output::{CliError, Result};
+use crate::model::host::is_on_this_machine;
+use crate::outgoing;
 use crate::tls;
 
-/// How it calls itself; whoever fetches the key set under this name is no verifier.
-pub const AGENT: &str = concat!("m2mint/", env!("CARGO_PKG_VERSION"));
 /// How long a request may take, with its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read.
@@ -75,16 +74,13 @@ impl Trust {
                 let failed = |why: &dyn fmt::Display| {
                     CliError::Failed(format!("the authorities in {}: {why}", path.display()))
                 };
-                let text = std::fs::read(&path).map_err(|error| failed(&error))?;
-                let read: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-                let read = read.map_err(|error| failed(&error))?;
+                let read = outgoing::authorities(&path).map_err(|error| failed(&error))?;
                 if read.is_empty() {
                     return Err(failed(&"the file holds no certificate in PEM"));
                 }
                 read
             }
         };
-        let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         Ok(Web::trusting(&roots))
     }
 }
@@ -97,20 +93,7 @@ impl Web {
     }
 
     fn trusting(roots: &[Certificate<'static>]) -> Self {
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(roots))
-            .unversioned_rustls_crypto_provider(Arc::new(tls::provider()))
-            .build();
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .timeout_global(Some(PATIENCE))
-            .tls_config(tls)
-            .user_agent(AGENT)
-            .build();
-        Self(config.into())
+        Self(outgoing::agent(roots, PATIENCE))
     }
 
     /// Asks for a document.
@@ -270,13 +253,7 @@ impl ServerCertVerifier for Look {
 #[must_use]
 pub fn is_protected(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || url.scheme() == "http" && loopback
+    url.scheme() == "https" || url.scheme() == "http" && is_on_this_machine(&url)
 }
 
 #[cfg(test)]

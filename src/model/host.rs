@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use url::Url;
+
 /// The longest name (RFC 1035 §2.3.4).
 const LONGEST_NAME: usize = 253;
 
@@ -108,6 +110,17 @@ impl Host {
                 Some(port) => self.port == Some(port),
                 None => matches!(self.port, Some(80 | 443)),
             }
+    }
+}
+
+/// Whether a URL leads to this machine, so that nobody is on the way.
+#[must_use]
+pub fn is_on_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use m2mint_keys::time::UnixTime;
-use url::{Host, Url};
+use url::Url;
+
+use crate::model::host::is_on_this_machine;
 
 /// Where keys come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,15 +41,7 @@ impl Source {
     pub fn is_protected(&self) -> bool {
         match self {
             Self::File(_) => true,
-            Self::Url(url) => {
-                let is_loopback = match url.host() {
-                    Some(Host::Domain(name)) => name == "localhost",
-                    Some(Host::Ipv4(address)) => address.is_loopback(),
-                    Some(Host::Ipv6(address)) => address.is_loopback(),
-                    None => false,
-                };
-                url.scheme() == "https" || is_loopback
-            }
+            Self::Url(url) => url.scheme() == "https" || is_on_this_machine(url),
         }
     }
 }

@@ -11,13 +11,11 @@ use bytes::Bytes;
 use m2mint_keys::jwk::{Jwk, JwkSet, Kid};
 use m2mint_keys::time::UnixTime;
 use parking_lot::Mutex;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::model::key_source::{Others, Source};
+use crate::outgoing;
 use crate::rotation::published::{KeySet, Published};
 use crate::tls;
 
@@ -188,31 +186,13 @@ fn read(source: &Source) -> Result<Vec<u8>, String> {
     }
 }
 
-/// It follows no redirect and asks no proxy: the keys are those of the place that was named.
+/// The keys are those of the place that was named: no redirect leads elsewhere.
 fn agent() -> Result<Agent, String> {
-    let roots: Vec<_> = match tls::trusted_authorities() {
+    let roots = match tls::trusted_authorities() {
         None => Vec::new(),
-        Some(path) => {
-            let read = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read).collect();
-            read.map_err(|error| format!("{}: {error}", path.display()))?
-        }
+        Some(path) => outgoing::authorities(&path).map_err(|error| format!("{}: {error}", path.display()))?,
     };
-    let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .unversioned_rustls_crypto_provider(Arc::new(tls::provider()))
-        .build();
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        .timeout_global(Some(PATIENCE))
-        .tls_config(tls)
-        .user_agent(concat!("m2mint/", env!("CARGO_PKG_VERSION")))
-        .build();
-    Ok(config.into())
+    Ok(outgoing::agent(&roots, PATIENCE))
 }
 
 /// The public keys of a set, and why others are left out.

@@ -33,6 +33,14 @@ fn becomes_known(server: &Server, agent: &str) {
     fetch(server, agent);
 }
 
+/// Rotates, asks for the next rotation at once, and answers which key that one waits for.
+fn asked_too_early(server: &Server) -> String {
+    server.rotate();
+    let standby = server.kids()[1].clone();
+    server.rotate();
+    standby
+}
+
 fn reach(server: &Server) -> Reach {
     let ring = Store::open(&server.database(), None).unwrap().read(keys::rings).unwrap().remove(0);
     let keeper = server.keeper();
@@ -70,7 +78,7 @@ fn who_fetched_the_key_set_since_the_standby_is_in_it_has_it() {
 #[test]
 fn whoever_only_looks_whether_the_key_set_can_be_had_is_no_verifier() {
     let server = Server::start();
-    becomes_known(&server, m2mint::cli::web::AGENT);
+    becomes_known(&server, m2mint::outgoing::AGENT);
     assert_eq!(reach(&server).known(), 0);
     becomes_known(&server, "m2mint-keys/0.1.0");
     assert_eq!(reach(&server).known(), 1);
@@ -114,9 +122,7 @@ fn verifiers_of_one_algorithm_count_in_its_ring_only() {
 fn a_rotation_waits_for_a_known_verifier_that_lacks_the_standby_and_no_longer() {
     let server = Server::with(&[("rotation.wait_for_verifiers", "3d")]);
     becomes_known(&server, "calendar");
-    server.rotate();
-    let standby = server.kids()[1].clone();
-    server.rotate();
+    let standby = asked_too_early(&server);
     server.pass(A);
     assert_ne!(server.kids()[0], standby, "the verifier has not fetched it");
     let status = server.keeper().status();
@@ -131,9 +137,7 @@ fn a_rotation_waits_for_a_known_verifier_that_lacks_the_standby_and_no_longer() 
 fn a_verifier_that_never_comes_again_holds_up_a_rotation_for_so_long_and_no_longer() {
     let server = Server::with(&[("rotation.wait_for_verifiers", "3d")]);
     becomes_known(&server, "calendar");
-    server.rotate();
-    let standby = server.kids()[1].clone();
-    server.rotate();
+    let standby = asked_too_early(&server);
     server.pass(A + 72 * HOUR - 1);
     assert_ne!(server.kids()[0], standby);
     server.pass(1);
@@ -145,9 +149,7 @@ fn a_stranger_who_fetches_once_holds_up_nothing() {
     let server = Server::with(&[("rotation.wait_for_verifiers", "3d")]);
     fetch(&server, "stranger");
     fetch(&server, "stranger");
-    server.rotate();
-    let standby = server.kids()[1].clone();
-    server.rotate();
+    let standby = asked_too_early(&server);
     server.pass(A);
     assert_eq!(server.kids()[0], standby);
 }
@@ -156,9 +158,7 @@ fn a_stranger_who_fetches_once_holds_up_nothing() {
 fn who_waits_for_nobody_rotates_as_soon_as_the_rule_allows() {
     let server = Server::start();
     becomes_known(&server, "calendar");
-    server.rotate();
-    let standby = server.kids()[1].clone();
-    server.rotate();
+    let standby = asked_too_early(&server);
     server.pass(A);
     assert_eq!(server.kids()[0], standby);
 }

@@ -7,13 +7,14 @@ use m2mint_keys::jwk::{Jwk, JwkSet};
 use m2mint_keys::key_ring::State;
 use m2mint_keys::time::UnixTime;
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use super::surroundings::unit;
 use super::{Finding, Found, Patient, unreadable};
 use crate::cli::config;
 use crate::cli::web::{self, Answer};
 use crate::config::Listen;
+use crate::model::host::is_on_this_machine;
 use crate::rotation::keeper::in_words;
 use crate::store::keys;
 use crate::tls::{self, Contents};
@@ -95,15 +96,8 @@ pub fn issuer(patient: &Patient) -> Found {
     }
     found.extend(skew(&document, patient.now));
     found.extend(key_set(patient, text("jwks_uri"))?);
-    let is_public = Url::parse(&issuer).is_ok_and(|url| {
-        url.scheme() == "https"
-            || match url.host() {
-                Some(Host::Domain(name)) => name != "localhost",
-                Some(Host::Ipv4(address)) => !address.is_loopback(),
-                Some(Host::Ipv6(address)) => !address.is_loopback(),
-                None => false,
-            }
-    });
+    let is_public = Url::parse(&issuer)
+        .is_ok_and(|url| url.scheme() == "https" || url.has_host() && !is_on_this_machine(&url));
     let origin = Url::parse(&issuer).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
     let admin = format!("{origin}/apiversion");
     // It asks for an admin key before it says anything.
