@@ -5,6 +5,7 @@ use m2mint_keys::time::UnixTime;
 use serde_json::{Value, json};
 
 use crate::administration::admin_keys::{self, NewAdminKey};
+use crate::cli::beside::Beside;
 use crate::cli::destination::{Destination, Prepared};
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config, table};
@@ -13,7 +14,6 @@ use crate::http::v1::admin_keys::render;
 use crate::http::v1::types::AdminKey as AdminKeyJson;
 use crate::model::audit::Origin;
 use crate::model::{AdminKey, AdminKeyName, Role, Roles, Span};
-use crate::store::Store;
 use crate::store::admin_keys::all;
 
 /// What to do with admin keys.
@@ -54,7 +54,7 @@ pub enum Action {
 /// When a rule or the file refuses it.
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
-    let store = Store::open(&config.database, None)?;
+    let store = Beside::open(&config.database)?;
     let (now, origin) = (Clock::system().wall(), Origin::command_line());
     let has_configured = !config.api_keys.is_empty();
     match action {
@@ -69,6 +69,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let place = to.prepare(key.expose(), "ADMIN_KEY")?;
             let stored = admin_keys::add(&store, new, &key, now, &origin)?;
             show_made(&render(&stored, has_configured), key.expose(), place, as_json)?;
+            store.settle();
         }
         Action::List => {
             let keys = store.read(all)?;
@@ -86,6 +87,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 *yes,
             )?;
             admin_keys::remove(&store, name, now, &origin)?;
+            store.settle();
             if as_json {
                 return output::json(&json!({"removed": name}));
             }

@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::administration::declared::{self, Kind, Rules, Step};
+use crate::cli::beside::Beside;
 use crate::cli::destination::{self, Prepared};
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config};
@@ -18,7 +19,6 @@ use crate::http::client_json;
 use crate::model::audit::Origin;
 use crate::model::declaration::{self, Declared};
 use crate::model::{ClientId, ClientSecret, Settings as ClientSettings, Span};
-use crate::store::Store;
 
 /// The exit code that says that something changed, where it is asked for.
 pub const CHANGED: u8 = 4;
@@ -68,7 +68,7 @@ pub struct Apply {
 pub fn run(settings: &Settings, apply: &Apply) -> Result<bool> {
     let config = config::load(settings)?;
     let declared = read(&apply.path)?;
-    let store = Store::open(&config.database, None)?;
+    let store = Beside::open(&config.database)?;
     let (now, origin) = (Clock::system().wall(), Origin::command_line());
     let rules = Rules { prune: apply.prune, longest: Span(config.max_lifetime), now };
     let steps = declared::try_out(&store, &declared, rules, &origin)?;
@@ -89,6 +89,7 @@ pub fn run(settings: &Settings, apply: &Apply) -> Result<bool> {
             place.keep()?;
             written.insert(id, path);
         }
+        store.settle();
     }
     if apply.json {
         output::json(&to_json(&steps, is_done, &written))?;

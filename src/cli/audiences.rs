@@ -6,6 +6,7 @@ use m2mint_keys::time::Moment;
 use serde_json::{Value, json};
 
 use crate::administration;
+use crate::cli::beside::Beside;
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config, keys, table};
 use crate::clock::Clock;
@@ -16,7 +17,6 @@ use crate::model::audit::Origin;
 use crate::rotation::keeper::in_words;
 use crate::rotation::rings::{self, AudienceStatus};
 use crate::rotation::view;
-use crate::store::Store;
 use crate::store::audiences::StoredAudience;
 
 /// What to do with audiences.
@@ -49,8 +49,7 @@ pub enum Action {
 /// When the name is not well formed, or the file cannot be used.
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
-    let served = keys::is_served(&config.database)?;
-    let store = Store::open(&config.database, None)?;
+    let store = Beside::open(&config.database)?;
     let read = || -> Result<(Moment, Vec<AudienceStatus>)> {
         let now = view::now(&store)?;
         let audiences = store.read(|db| rings::audiences(db, &config.audiences, &config.rotation, now))?;
@@ -70,8 +69,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             }
             let audience = StoredAudience { name, alg: *alg, at_once: *at_once };
             administration::set_audience(&store, &audience, Clock::system().wall(), &Origin::command_line())?;
-            let is_met = || Ok(read()?.1.iter().all(|audience| audience.met_in.is_some()));
-            if served && !keys::wait_until(is_met)? {
+            if !store.wait_for_server()? {
                 return Err(keys::not_met());
             }
             let (now, all) = read()?;

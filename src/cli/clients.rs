@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::administration::{self, NewClient};
+use crate::cli::beside::Beside;
 use crate::cli::destination::{Destination, Prepared};
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config, table, unused};
@@ -124,7 +125,7 @@ const NONE: &str = "none";
 /// When there is no such client, or a rule refuses the change.
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
-    let store = Store::open(&config.database, None)?;
+    let store = Beside::open(&config.database)?;
     let (now, longest) = (Clock::system().wall(), Span(config.max_lifetime));
     let origin = Origin::command_line();
     match action {
@@ -140,6 +141,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let new = NewClient { id, secret: Some(secret), secret_expires_at: None, settings };
             let (client, secret) = administration::create_client(&store, new, now, longest, &origin)?;
             show_made(&client, &secret, place, as_json)?;
+            store.settle();
         }
         Action::List => list(&store, as_json)?,
         Action::Unused(unused) => unused::run(&store, unused, now, as_json)?,
@@ -151,6 +153,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let change = |settings| fields.apply(settings);
             let client =
                 administration::update_client::<CliError>(&store, id, None, now, longest, &origin, change)?;
+            store.settle();
             show(&client, as_json)?;
         }
         Action::Remove { id, yes } => {
@@ -160,6 +163,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 *yes,
             )?;
             let existed = administration::remove_client(&store, id, now, &origin)?;
+            store.settle();
             if as_json {
                 output::json(&json!({"didExist": existed}))?;
             } else {

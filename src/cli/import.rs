@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::administration::AdministrationError;
 use crate::administration::imported::{Became, Import, import_client};
 use crate::cli::apply::file_name;
+use crate::cli::beside::Beside;
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::web::{self, Trust, Web};
 use crate::cli::{Settings, config, table};
@@ -77,7 +78,7 @@ struct Told {
 pub fn run(settings: &Settings, from: &From, as_json: bool) -> Result {
     let From::Supertokens(arguments) = from;
     let config = config::load(settings)?;
-    let store = Store::open(&config.database, None)?;
+    let store = Beside::open(&config.database)?;
     let core = Core::of(arguments, config.plain_http)?;
     let origin = Origin::command_line();
     let import = Import {
@@ -90,6 +91,9 @@ pub fn run(settings: &Settings, from: &From, as_json: bool) -> Result {
     let mut told = Vec::new();
     for client in core.clients()? {
         told.push(carry_over(&store, client, arguments.secrets_dir.as_deref(), &import)?);
+    }
+    if !arguments.dry_run {
+        store.settle();
     }
     let left = told.iter().filter(|client| client.became == LEFT).count();
     if as_json {

@@ -8,15 +8,13 @@ pub mod plan;
 pub mod show;
 pub mod verifiers;
 
-use std::path::Path;
-use std::time::{Duration, Instant};
-
 use clap::Subcommand;
 use m2mint_keys::jwk::Kid;
 use m2mint_keys::key_ring::{KeyRecord, Policy, State};
 use m2mint_keys::signing_key::Algorithm;
 
 use crate::administration;
+use crate::cli::beside::Beside;
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, config};
 use crate::clock::Clock;
@@ -29,12 +27,8 @@ use crate::rotation::view::{RingView, View, now, on_revocation};
 use crate::rotation::{RotationError, keyring_file};
 use crate::startup::rotation_settings;
 use crate::store::keys::KeyRequest;
-use crate::store::{Claim, OpenError, Store, audit, keys};
+use crate::store::{Claim, Store, audit, keys};
 use crate::witness::{self, Witness, WitnessError};
-
-/// How long to wait for the server to meet a request.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(50);
 
 /// What to do with the signing keys.
 #[derive(Debug, Subcommand)]
@@ -98,8 +92,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     if let Action::Recover { yes } = action {
         return recover(&config, *yes, as_json);
     }
-    let served = is_served(&config.database)?;
-    let store = Store::open(&config.database, None)?;
+    let store = Beside::open(&config.database)?;
     match action {
         Action::List => {
             if let Some(issuer) = store.read(keys::issuer)? {
@@ -116,8 +109,8 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         }
         Action::Canary { audience } => canary::run(&config, &store, audience, as_json),
         Action::Verifiers => verifiers::show(&render(&look(&store, config.rotation)?), as_json),
-        Action::Rotate { alg } => rotate(&store, served, config.rotation, *alg, as_json),
-        Action::Revoke { kid, yes } => revoke(&store, served, config.rotation, kid, *yes, as_json),
+        Action::Rotate { alg } => rotate(&store, config.rotation, *alg, as_json),
+        Action::Revoke { kid, yes } => revoke(&store, config.rotation, kid, *yes, as_json),
         // Done above: it needs the file for itself.
         Action::Recover { .. } => Ok(()),
     }
@@ -170,19 +163,6 @@ fn recover(config: &Config, yes: bool, as_json: bool) -> Result {
     Ok(())
 }
 
-/// Whether a server works on the file.
-///
-/// # Errors
-/// When there is no such file.
-pub fn is_served(database: &Path) -> Result<bool> {
-    // Closed again before the store opens the file: closing any descriptor of it would drop SQLite's locks.
-    match Claim::look(database) {
-        Ok(_) => Ok(false),
-        Err(OpenError::Claimed { .. }) => Ok(true),
-        Err(_) => Err(OpenError::Missing { path: database.to_owned() }.into()),
-    }
-}
-
 /// Reads the name of an algorithm that tokens can be signed with.
 ///
 /// # Errors
@@ -191,7 +171,7 @@ pub fn algorithm(text: &str) -> std::result::Result<Algorithm, String> {
     parse_algorithm(text).map_err(|error| error.to_string())
 }
 
-fn rotate(store: &Store, served: bool, policy: Policy, alg: Option<Algorithm>, as_json: bool) -> Result {
+fn rotate(store: &Beside, policy: Policy, alg: Option<Algorithm>, as_json: bool) -> Result {
     let concerned = |ring: &&RingView| alg.is_none_or(|alg| ring.ring.algorithm() == alg);
     let before = look(store, policy)?;
     if let Some(alg) = alg.filter(|_| !before.rings.iter().any(|ring| concerned(&ring))) {
@@ -202,17 +182,12 @@ fn rotate(store: &Store, served: bool, policy: Policy, alg: Option<Algorithm>, a
         return Err(CliError::Refused(reason));
     }
     let signed = |ring: &RingView| before.rings.iter().any(|before| before.signing() == ring.signing());
-    ask(store, served, &KeyRequest::Rotate(alg))?;
-    // The request is durable; a rotation that is due follows at once.
-    let mut after = look(store, policy)?;
-    wait_until(|| {
-        after = look(store, policy)?;
-        Ok(!served || !after.rings.iter().filter(concerned).any(|ring| ring.is_due() && signed(ring)))
-    })?;
+    ask(store, &KeyRequest::Rotate(alg))?;
+    let after = look(store, policy)?;
     if as_json {
         return output::json(&show::to_json(&render(&after)));
     }
-    if !served {
+    if !store.is_served() {
         output::line("no server is running: the rotation will be looked at when it starts");
         return Ok(());
     }
@@ -228,7 +203,7 @@ fn rotate(store: &Store, served: bool, policy: Policy, alg: Option<Algorithm>, a
     Ok(())
 }
 
-fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_json: bool) -> Result {
+fn revoke(store: &Beside, policy: Policy, kid: &str, yes: bool, as_json: bool) -> Result {
     let view = look(store, policy)?;
     let record = Kid::parse(kid).and_then(|kid| view.get(&kid).cloned());
     let record = record
@@ -236,7 +211,7 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
     let effect = on_revocation(record.state())
         .ok_or_else(|| CliError::Refused(format!("the key {kid} is revoked already")))?;
     output::confirm(&format!("Revoke {kid}? {effect}"), yes)?;
-    ask(store, served, &KeyRequest::Revoke(record.kid.clone()))?;
+    ask(store, &KeyRequest::Revoke(record.kid.clone()))?;
     let view = look(store, policy)?;
     if as_json {
         return output::json(&show::to_json(&render(&view)));
@@ -253,27 +228,9 @@ fn revoke(store: &Store, served: bool, policy: Policy, kid: &str, yes: bool, as_
     Ok(())
 }
 
-fn ask(store: &Store, served: bool, request: &KeyRequest) -> Result {
+fn ask(store: &Beside, request: &KeyRequest) -> Result {
     administration::ask_for_keys(store, request, Clock::system().wall(), &Origin::command_line())?;
-    if served && !wait_until(|| Ok(store.read(keys::requests)?.is_empty()))? {
-        return Err(not_met());
-    }
-    Ok(())
-}
-
-/// Waits for what the server does. Answers whether it came.
-///
-/// # Errors
-/// Whatever looking says.
-pub fn wait_until(mut come: impl FnMut() -> Result<bool>) -> Result<bool> {
-    let given_up = Instant::now() + PATIENCE;
-    while !come()? {
-        if Instant::now() > given_up {
-            return Ok(false);
-        }
-        std::thread::sleep(LOOK);
-    }
-    Ok(true)
+    if store.wait_for_server()? { Ok(()) } else { Err(not_met()) }
 }
 
 /// What to say when it did not.

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod audiences;
 pub mod audit;
 pub mod backup;
+pub mod beside;
 pub mod clients;
 pub mod config;
 pub mod demo;

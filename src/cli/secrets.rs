@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use crate::administration;
+use crate::cli::beside::Beside;
 use crate::cli::destination::{Destination, Prepared};
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::{Settings, clients, config, table};
@@ -12,7 +13,6 @@ use crate::http::v1::secrets::render;
 use crate::http::v1::types::SecretInfo;
 use crate::model::audit::Origin;
 use crate::model::{ClientSecret, Span};
-use crate::store::Store;
 
 /// What to do with a client's secrets.
 #[derive(Debug, Subcommand)]
@@ -73,7 +73,7 @@ pub const DEFAULT_NAME: &str = "CLIENT_SECRET";
 /// When there is no such client or secret.
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
-    let store = Store::open(&config.database, None)?;
+    let store = Beside::open(&config.database)?;
     let (now, origin) = (Clock::system().wall(), Origin::command_line());
     let (Action::Add { client, .. }
     | Action::Rotate { client, .. }
@@ -88,6 +88,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let expires_at = expires_in.map(|span| now.plus(span.0));
             let stored = administration::add_secret(&store, client, &secret, now, expires_at, &origin)?;
             show(&render(&stored), &secret, place, None, as_json)?;
+            store.settle();
         }
         Action::Rotate { client, grace, to } => {
             let until = now.plus(span("--grace", grace)?.0);
@@ -100,6 +101,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             if !as_json {
                 output::line(&next_step(client, &retiring));
             }
+            store.settle();
         }
         Action::List { client } => {
             let secrets = administration::secrets(&store, client)?;
@@ -114,6 +116,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 *yes,
             )?;
             administration::remove_secret(&store, client, *secret, now, &origin)?;
+            store.settle();
             if as_json {
                 return output::json(&json!({"removed": secret}));
             }

@@ -5,6 +5,7 @@ use m2mint_keys::time::UnixTime;
 use serde_json::{Value, json};
 
 use crate::administration::services::{self, Unfit};
+use crate::cli::beside::Beside;
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
@@ -94,7 +95,7 @@ pub enum Action {
 /// When there is no such service, or a rule refuses the change.
 pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let config = config::load(settings)?;
-    let store = Store::open(&config.database, None)?;
+    let store = Beside::open(&config.database)?;
     let (now, origin) = (Clock::system().wall(), Origin::command_line());
     match action {
         Action::List => list(&store, as_json),
@@ -108,6 +109,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                     .map_err(|error| CliError::Refused(error.to_string()))?;
             }
             services::add_service(&store, &service, now, &origin)?;
+            store.settle();
             changed(&store, &service, now, as_json)
         }
         Action::Update { audience, description, add_action, remove_action } => {
@@ -124,6 +126,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 }
                 Ok(())
             })?;
+            store.settle();
             changed(&store, &service, now, as_json)
         }
         Action::Rename { audience, from, to, alias_for } => {
@@ -136,6 +139,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             let service = services::update_service(&store, audience, now, &origin, |service| {
                 Ok(service.rename_action(from.as_str(), to.clone(), now.plus(span.0))?)
             })?;
+            store.settle();
             changed(&store, &service, now, as_json)
         }
         Action::Remove { audience, yes } => {
@@ -145,6 +149,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
                 *yes,
             )?;
             let existed = services::remove_service(&store, audience, now, &origin)?;
+            store.settle();
             if as_json {
                 return output::json(&json!({"didExist": existed}));
             }

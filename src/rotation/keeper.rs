@@ -278,6 +278,7 @@ pub fn open(
         rings: opened.rings,
         stored_audiences,
         unknown: false,
+        waiting: None,
         clear_log: true,
         jump: opened.jump,
         witness,
@@ -332,13 +333,18 @@ impl Running {
     }
 }
 
-/// A waiting time for people: the two largest units.
+/// A waiting time for people: the two largest units, rounded up, so that nobody comes too early.
 #[must_use]
 pub fn in_words(wait: Option<i64>) -> String {
     let Some(wait) = wait else { return "no time that can be told".to_owned() };
     let secs = wait.max(0).unsigned_abs().div_ceil(1000);
     let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let mut rest = secs;
+    let told_by = match secs {
+        86_400.. => 3600,
+        3600.. => 60,
+        _ => 1,
+    };
+    let mut rest = secs.next_multiple_of(told_by);
     let parts = units.into_iter().map(|(length, unit)| {
         let count = rest / length;
         rest %= length;
@@ -364,7 +370,10 @@ mod tests {
             (59_000, "59s"),
             (60_000, "1m"),
             (90_000, "1m 30s"),
-            (3_601_000, "1h"),
+            (3_599_001, "1h"),
+            (3_601_000, "1h 1m"),
+            (86_399_000, "1d"),
+            (89_000_000, "1d 1h"),
             (90_000_000, "1d 1h"),
             (7_776_000_000, "90d"),
         ] {

@@ -25,6 +25,7 @@ pub mod revocations;
 pub mod schema;
 pub mod services;
 pub mod verifiers;
+pub mod waits;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 /// Numbered, forward only: `PRAGMA user_version` says how many have been applied.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_algorithms.sql"),
     include_str!("migrations/0003_audit.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0008_verifiers.sql"),
     include_str!("migrations/0009_grant_uses.sql"),
     include_str!("migrations/0010_secret_addresses.sql"),
+    include_str!("migrations/0011_waits.sql"),
 ];
 
 /// The schema that this program writes.

@@ -18,7 +18,7 @@ use crate::table::{Plan, Row};
 use crate::vfs;
 
 const MASTER_KEY: &str = include_str!("fixtures/master.key");
-const FIXTURES: [&str; 10] = [
+const FIXTURES: [&str; 11] = [
     include_str!("fixtures/schema-1.sql"),
     include_str!("fixtures/schema-2.sql"),
     include_str!("fixtures/schema-3.sql"),
@@ -29,6 +29,7 @@ const FIXTURES: [&str; 10] = [
     include_str!("fixtures/schema-8.sql"),
     include_str!("fixtures/schema-9.sql"),
     include_str!("fixtures/schema-10.sql"),
+    include_str!("fixtures/schema-11.sql"),
 ];
 
 /// Makes the file of an earlier version, with its master key, and answers where it is.

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::cli::output::{self, CliError, Result};
 use crate::cli::terminal::{self, GREEN, RED, YELLOW};
 use crate::cli::web::{Trust, Web};
-use crate::cli::{Settings, keys, table};
+use crate::cli::{Settings, beside, table};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded};
 use crate::store::schema::{self, SCHEMA};
@@ -176,7 +176,7 @@ fn open(config: &Config) -> (bool, std::result::Result<Store, Unopened>) {
         level: Level::Failure,
     };
     // Looked at before the file is opened: closing any descriptor of it would drop SQLite's locks.
-    let is_served = match keys::is_served(path) {
+    let is_served = match beside::is_served(path) {
         Ok(is_served) => is_served,
         Err(error) => return (false, Err(failed(&error, "m2mint serve"))),
     };

@@ -26,6 +26,7 @@ use crate::rotation::standing::Standing;
 use crate::rotation::{RotationError, Settings};
 use crate::store::audiences::StoredAudience;
 use crate::store::keys::{KeyRequest, Ring, Sealed};
+use crate::store::waits::{self, Wait};
 use crate::store::{Store, audiences, audit, changes, clients, keys, revocations};
 use crate::witness::{Keys, Witness};
 
@@ -58,6 +59,8 @@ pub(super) struct Duty {
     pub(super) stored_audiences: Vec<StoredAudience>,
     /// The file may say something else than `rings`, or hold requests: reread it, and do not stop before all is answered.
     pub(super) unknown: bool,
+    /// Who waits until this server acts by what it has read.
+    pub(super) waiting: Option<Wait>,
     /// Something erased may still be in the write-ahead log.
     pub(super) clear_log: bool,
     /// How far the clock has jumped ahead of what is written down.
@@ -147,6 +150,9 @@ impl Duty {
         self.directory.refresh(&self.store)?;
         self.unknown |= self.directory.take_keys_changed();
         if self.unknown {
+            self.waiting = self.store.read(waits::latest)?;
+            // What the last of them had written before is taken in too.
+            self.directory.refresh(&self.store)?;
             self.reread()?;
             self.answer_requests()?;
             self.unknown = false;
@@ -160,7 +166,12 @@ impl Duty {
         self.tell_log()?;
         self.clear_log = self.clear_log && !self.store.checkpoint();
         self.say_status();
-        done
+        done?;
+        if let Some(waiting) = self.waiting {
+            self.store.write(|db| waits::end(db, waiting))?;
+            self.waiting = None;
+        }
+        Ok(())
     }
 
     fn look_at_clock(&mut self) {
