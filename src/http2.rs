@@ -100,7 +100,7 @@ impl Farewell {
 ///
 /// # Errors
 /// What ended it, if it was not one of the sides in an orderly way.
-pub async fn serve<T, S, B>(
+pub async fn serve<T, S>(
     connection: T,
     peer: Option<SocketAddr>,
     seat: Arc<Seat>,
@@ -112,9 +112,8 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request> + 'static,
     S::Error: Into<Response<BoxBody>>,
-    S::Response: Into<Response<B>>,
+    S::Response: Into<Response<BoxBody>>,
     S::Future: 'static,
-    B: MessageBody + 'static,
 {
     let (_open, mut stopping) = farewell.open();
     let mut builder = Builder::new();
@@ -173,7 +172,7 @@ where
     }
 }
 
-async fn answer<S, B>(
+async fn answer<S>(
     request: http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     peer: Option<SocketAddr>,
@@ -183,8 +182,7 @@ async fn answer<S, B>(
 ) where
     S: Service<Request>,
     S::Error: Into<Response<BoxBody>>,
-    S::Response: Into<Response<B>>,
-    B: MessageBody + 'static,
+    S::Response: Into<Response<BoxBody>>,
 {
     let is_head = request.method() == Method::HEAD;
     let (mut parts, body) = request.into_parts();
@@ -200,7 +198,7 @@ async fn answer<S, B>(
     let body = Body(Rc::new(RefCell::new((body, holding))));
     let request = taken_over(parts, body.clone(), peer, seat);
     let response = match app.call(request).await {
-        Ok(response) => response.into().map_into_boxed_body(),
+        Ok(response) => response.into(),
         Err(error) => error.into(),
     };
     // Who takes no answer must not keep it here for ever.

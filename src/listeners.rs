@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -200,6 +200,15 @@ impl fmt::Display for Listeners {
 }
 
 impl Listener {
+    /// A free port of this machine that nobody else gets to.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn on_free_port() -> io::Result<Self> {
+        let socket = Socket::Tcp(open_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?);
+        Ok(Self { socket, side: Side::Both, tls: false, inherited: false, file: None })
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
         let socket = match &self.socket {
             Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),

@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::metrics::tokens::Tokens;
 use crate::rotation::also::Also;
 use crate::rotation::keeper::{Keeper, Running};
-use crate::serving::Serving;
+use crate::serving::{self, Apps, Serving};
 use crate::startup::{self, Open, StartError};
 
 /// How long a stopping server waits for requests that are under way.
@@ -108,11 +108,11 @@ impl Server {
         let queue_time = config.connections.queue_time;
         let (app_state, app_exchanges) = (state.clone(), exchanges.clone());
         let largest_body = config.connections.largest_body;
-        let app = move |side| {
+        let apps: Apps = Arc::new(move |side| {
             app_state.beats.join();
             let exchanges = app_exchanges.clone();
             let base_path = app_state.base_path.clone();
-            App::new()
+            let app = App::new()
                 .app_data(app_state.clone())
                 .app_data(exchanges.clone())
                 .app_data(Gauge::new(queue_time))
@@ -120,8 +120,9 @@ impl Server {
                 .configure(|config| http::routes(config, &base_path, side, largest_body))
                 .default_service(web::to(|| async {
                     HttpResponse::NotFound().body("there is nothing here\n")
-                }))
-        };
+                }));
+            serving::app(app)
+        });
         let mut server = actix_server::Server::build()
             .workers(config.workers)
             .worker_max_blocking_threads(BLOCKING_THREADS)
@@ -137,7 +138,7 @@ impl Server {
             farewell: farewell.clone(),
         };
         for listener in listeners.try_clone()? {
-            server = serving.clone().listen(server, listener, app.clone())?;
+            server = serving.clone().listen(server, listener, Arc::clone(&apps))?;
         }
         let server = server.run();
         let handle = server.handle();

@@ -2,7 +2,6 @@
 //!
 //! The seat comes first, so that a handshake that never ends makes room for others as any idle connection does.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,10 +13,11 @@ use std::time::Duration;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request, Response};
 use actix_server::ServerBuilder;
+use actix_service::boxed::{self, BoxServiceFactory};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config,
 };
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::{TcpStream, UnixStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,6 +32,30 @@ use crate::tls::Tls;
 
 /// How long the other side may take to end a connection that has been ended here.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What answers requests, whatever it is made of: connections are served by the same code for all of them.
+pub type App = BoxServiceFactory<(), Request, Response<BoxBody>, Response<BoxBody>, ()>;
+
+/// Makes what answers on such a listener; each worker asks for its own.
+pub type Apps = Arc<dyn Fn(Side) -> App + Send + Sync>;
+
+/// What answers requests, as [`Serving`] takes it.
+pub fn app<F, S, B>(factory: F) -> App
+where
+    F: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, InitError = ()> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    S::Future: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let app = factory.into_factory();
+    let app = app.map(|response| response.into().map_into_boxed_body());
+    let app = app.map_err(|error| error.into().error_response().into());
+    boxed::factory(map_config(app, |()| AppConfig::default()))
+}
 
 /// How connections are served.
 #[derive(Clone)]
@@ -51,65 +75,34 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Adds a listener to a server. Each worker makes an `app` for it.
+    /// Adds a listener to a server. Each worker makes an app for it.
     ///
     /// # Errors
     /// The system's.
-    pub fn listen<F, I, S, B>(
-        self,
-        server: ServerBuilder,
-        listener: Listener,
-        app: F,
-    ) -> io::Result<ServerBuilder>
-    where
-        F: Fn(Side) -> I + Send + Clone + 'static,
-        I: IntoServiceFactory<S, Request>,
-        S: ServiceFactory<Request, Config = AppConfig> + 'static,
-        S::Error: Into<actix_web::Error> + 'static,
-        S::InitError: fmt::Debug,
-        S::Response: Into<Response<B>> + 'static,
-        S::Service: 'static,
-        <S::Service as Service<Request>>::Future: 'static,
-        B: MessageBody + 'static,
-    {
+    pub fn listen(self, server: ServerBuilder, listener: Listener, apps: Apps) -> io::Result<ServerBuilder> {
         let name = listener.to_string();
         let Listener { socket, side, tls, .. } = listener;
         let serving = Self { tls: self.tls.clone().filter(|_| tls), ..self };
         match socket {
             Socket::Tcp(socket) => server.listen(name, socket, move || {
-                let http = serving.http(&app, side);
+                let http = serving.http(&apps, side);
                 let serving = serving.clone();
                 fn_service(move |stream| serving.clone().meet(stream, side)).and_then(http)
             }),
             Socket::Unix(socket) => server.listen_uds(name, socket, move || {
-                let http = serving.http(&app, side);
+                let http = serving.http(&apps, side);
                 let serving = serving.clone();
                 fn_service(move |stream| std::future::ready(serving.meet_local(stream))).and_then(http)
             }),
         }
     }
 
-    fn http<F, I, S, B>(
+    fn http(
         &self,
-        app: &F,
+        apps: &Apps,
         side: Side,
-    ) -> impl ServiceFactory<Met, Config = (), Response = (), Error = DispatchError, InitError = ()>
-    + use<F, I, S, B>
-    where
-        F: Fn(Side) -> I,
-        I: IntoServiceFactory<S, Request>,
-        S: ServiceFactory<Request, Config = AppConfig> + 'static,
-        S::Error: Into<actix_web::Error> + 'static,
-        S::InitError: fmt::Debug,
-        S::Response: Into<Response<B>> + 'static,
-        S::Service: 'static,
-        <S::Service as Service<Request>>::Future: 'static,
-        B: MessageBody + 'static,
+    ) -> impl ServiceFactory<Met, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>
     {
-        let app = || {
-            let app = app(side).into_factory().map_err(|error| error.into().error_response());
-            map_config(app, |()| AppConfig::default())
-        };
         let http1 = HttpService::build()
             .client_request_timeout(self.head_time)
             .client_disconnect_timeout(GOODBYE)
@@ -117,8 +110,8 @@ impl Serving {
             .on_connect_ext(|connection: &Connection, data| {
                 data.insert(Arc::clone(&connection.seat));
             })
-            .finish(app());
-        let (http1, http2) = (Rc::new(http1), Rc::new(app()));
+            .h1(apps(side));
+        let (http1, http2) = (Rc::new(http1), Rc::new(apps(side)));
         let largest_head = u32::try_from(self.largest_head).unwrap_or(u32::MAX);
         let bounds = http2::Bounds { head: self.head_time, idle: self.idle_time, largest_head };
         let farewell = self.farewell.clone();
@@ -133,7 +126,7 @@ impl Serving {
                     let (http1, http2, farewell) = (Rc::clone(&http1), Rc::clone(&http2), farewell.clone());
                     async move {
                         if protocol != Protocol::Http2 {
-                            return http1.call((connection, protocol, peer)).await;
+                            return http1.call((connection, peer)).await;
                         }
                         let seat = Arc::clone(&connection.seat);
                         http2::serve(connection, peer, seat, http2, bounds, farewell).await

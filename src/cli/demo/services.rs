@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_server::{Server, ServerHandle};
 use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse};
 use m2mint_keys::jwk::JwkSet;
 use m2mint_keys::verify::{Policy, Rejection, Verifier};
 use parking_lot::Mutex;
@@ -15,6 +16,15 @@ use parking_lot::Mutex;
 use crate::cli::output::{CliError, Result};
 use crate::cli::web::Web;
 use crate::clock::Clock;
+use crate::connections::Connections;
+use crate::http2::Farewell;
+use crate::listeners::Listener;
+use crate::serving::{self, Apps, Serving};
+
+/// More than the story needs.
+const CONNECTIONS: usize = 16;
+const LARGEST_HEAD: usize = 64 * 1024;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running service.
 pub struct Service {
@@ -49,15 +59,24 @@ impl Service {
             fetches: AtomicUsize::new(0),
         });
         let shared = Data::from(Arc::clone(&own));
-        let app = move || App::new().app_data(shared.clone()).default_service(web::to(answer));
-        let server =
-            HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1).bind(("127.0.0.1", 0))?;
-        let address = server.addrs().first().copied();
-        let address = address.ok_or_else(|| CliError::Failed("there is no port for a service".into()))?;
-        let server = server.run();
+        let apps: Apps = Arc::new(move |_| {
+            serving::app(App::new().app_data(shared.clone()).default_service(web::to(answer)))
+        });
+        let serving = Serving {
+            connections: Connections::new(CONNECTIONS, 1, LARGEST_HEAD),
+            tls: None,
+            head_time: PATIENCE,
+            idle_time: PATIENCE,
+            largest_head: LARGEST_HEAD,
+            farewell: Farewell::default(),
+        };
+        let listener = Listener::on_free_port()?;
+        let url = listener.to_string();
+        let server = Server::build().workers(1).disable_signals().shutdown_timeout(1);
+        let server = serving.listen(server, listener, apps)?.run();
         let handle = server.handle();
         tokio::spawn(server);
-        Ok(Self { name, url: format!("http://{address}"), own, handle })
+        Ok(Self { name, url, own, handle })
     }
 
     /// Fetches the key set.
