@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::directory::admin_keys::AdminKeys;
-use crate::directory::grant_uses::GrantUses;
+use crate::directory::grant_uses::{GrantUses, LastKind};
 use crate::directory::retiring::{Retiring, RetiringUse};
 use crate::limits::Wait;
 use crate::limits::turns::Turns;
@@ -44,6 +44,8 @@ pub struct IssuingClient {
     pub enabled: bool,
     /// Its tokens issued up to this time (milliseconds) are revoked.
     pub tokens_revoked_at: i64,
+    /// What it last asked for.
+    pub last_kind: LastKind,
     /// What few clients have.
     pub restricted: Option<Box<Restricted>>,
 }
@@ -64,15 +66,15 @@ impl IssuingClient {
         self.restricted.as_ref().map(|restricted| &restricted.restrictions)
     }
 
-    /// Counts one more token at `now`, on a clock that only goes forward.
+    /// Counts one more token at `now`, on a clock that only goes forward, and is looked at only where it matters.
     ///
     /// # Errors
     /// How long to wait, when it has had its tokens of a minute, and how many those are.
-    pub fn take_turn(&self, now: i64) -> std::result::Result<(), (Wait, u32)> {
+    pub fn take_turn(&self, now: impl FnOnce() -> i64) -> std::result::Result<(), (Wait, u32)> {
         let limit = |restricted: &'_ Restricted| restricted.restrictions.tokens_a_minute;
         match self.restricted.as_ref().and_then(|restricted| Some((restricted, limit(restricted)?))) {
             None => Ok(()),
-            Some((restricted, limit)) => restricted.turns.take(limit, now).map_err(|wait| (wait, limit)),
+            Some((restricted, limit)) => restricted.turns.take(limit, now()).map_err(|wait| (wait, limit)),
         }
     }
 }
@@ -463,6 +465,7 @@ impl Directory {
             Box::new(Restricted { restrictions: row.restrictions.clone(), turns })
         });
         let client = IssuingClient {
+            last_kind: LastKind::default(),
             restricted,
             grants: interned_grants(progress, row)?,
             secrets,

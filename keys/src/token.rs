@@ -151,8 +151,12 @@ impl Claims<'_> {
         json.number(",\"iat\":", issued_at);
         json.number(",\"exp\":", issued_at.saturating_add_unsigned(self.lifetime));
         json.text(",\"jti\":", self.jti);
-        json.text(",\"scope\":", &self.scopes.join(" "));
-        json.0.push_str(",\"scp\":[");
+        json.0.push_str(",\"scope\":\"");
+        for (at, scope) in self.scopes.iter().enumerate() {
+            json.0.push_str(if at == 0 { "" } else { " " });
+            json.escaped(scope);
+        }
+        json.0.push_str("\",\"scp\":[");
         for (at, scope) in self.scopes.iter().enumerate() {
             json.text(if at == 0 { "" } else { "," }, scope);
         }
@@ -178,12 +182,19 @@ struct Json(String);
 impl Json {
     fn text(&mut self, before: &str, text: &str) {
         self.0.push_str(before);
+        self.0.push('"');
+        self.escaped(text);
+        self.0.push('"');
+    }
+
+    /// A part of a string.
+    fn escaped(&mut self, text: &str) {
         if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-            self.0.push('"');
             self.0.push_str(text);
-            self.0.push('"');
         } else {
-            self.0.push_str(&Value::from(text).to_string());
+            let quoted = Value::from(text).to_string();
+            let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            self.0.push_str(inner.unwrap_or_default());
         }
     }
 

@@ -2,8 +2,8 @@
 //! kind of request to a short list.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use m2mint_keys::time::{UnixTime, millis};
@@ -51,19 +51,57 @@ impl Equivalent<Kind> for KindRef<'_> {
     }
 }
 
+/// What a client last asked for, and when that was noted: nearly every client asks for the same again and again, and then
+/// nothing else has to be looked up. Half of it is a hash, and half are seconds.
+#[derive(Debug, Default)]
+pub struct LastKind(AtomicU64);
+
+impl LastKind {
+    fn is_fresh(&self, hash: u32, now: UnixTime) -> bool {
+        let last = self.0.load(Ordering::Relaxed);
+        let since = seconds(now).wrapping_sub(last as u32);
+        (last >> 32) as u32 == hash && u64::from(since) < RESOLUTION.as_secs()
+    }
+
+    fn note(&self, hash: u32, noted: UnixTime) {
+        self.0.store(u64::from(hash) << 32 | u64::from(seconds(noted)), Ordering::Relaxed);
+    }
+}
+
+/// Seconds of which only differences count.
+const fn seconds(time: UnixTime) -> u32 {
+    time.secs() as u32
+}
+
 /// What was used since it was last written.
 #[derive(Default)]
 pub struct GrantUses {
+    hasher: RandomState,
     seen: papaya::HashMap<Kind, AtomicI64>,
     seen_count: AtomicUsize,
     waiting: Mutex<HashMap<Grant, Times>>,
 }
 
 impl GrantUses {
-    /// Notes that a client got a token for `audience` with `scopes`, separated by spaces, of which it named `asked`.
-    pub fn note(&self, client: &str, audience: &str, scopes: &str, asked: Option<&[&str]>, now: UnixTime) {
+    /// Notes that a client, whose `last` this is, got a token for `audience` with `scopes`, separated by spaces, of which it
+    /// named `asked`.
+    pub fn note(
+        &self,
+        client: &str,
+        last: &LastKind,
+        audience: &str,
+        scopes: &str,
+        asked: Option<&[&str]>,
+        now: UnixTime,
+    ) {
         let is_asked = asked.is_some();
-        if self.is_fresh(&KindRef { client, audience, scopes, is_asked }, now) {
+        let hash = (self.hasher.hash_one((audience, scopes, is_asked)) >> 32) as u32;
+        if last.is_fresh(hash, now) {
+            return;
+        }
+        let noted = self.last_noted(&KindRef { client, audience, scopes, is_asked }, now);
+        last.note(hash, noted.unwrap_or(now));
+        if noted.is_some() {
             return;
         }
         let mut waiting = self.waiting.lock();
@@ -80,17 +118,17 @@ impl GrantUses {
         }
     }
 
-    /// Whether the same was noted lately; notes that it is now.
-    fn is_fresh(&self, kind: &KindRef<'_>, now: UnixTime) -> bool {
+    /// When the same was noted, if it was lately; notes that it is now, if not.
+    fn last_noted(&self, kind: &KindRef<'_>, now: UnixTime) -> Option<UnixTime> {
         let seen = self.seen.pin();
         if let Some(last) = seen.get(kind) {
             let before = last.load(Ordering::Relaxed);
-            let is_fresh = (0..millis(RESOLUTION)).contains(&now.millis().saturating_sub(before));
+            if (0..millis(RESOLUTION)).contains(&now.millis().saturating_sub(before)) {
+                return Some(UnixTime::from_millis(before));
+            }
             // Of two at the same moment, one notes it.
-            return is_fresh
-                || last
-                    .compare_exchange(before, now.millis(), Ordering::Relaxed, Ordering::Relaxed)
-                    .is_err();
+            let noted = last.compare_exchange(before, now.millis(), Ordering::Relaxed, Ordering::Relaxed);
+            return noted.err().map(UnixTime::from_millis);
         }
         if self.seen_count.fetch_add(1, Ordering::Relaxed) >= MOST_SEEN {
             seen.clear();
@@ -99,7 +137,7 @@ impl GrantUses {
         let &KindRef { client, audience, scopes, is_asked } = kind;
         let kind = Kind { client: client.into(), audience: audience.into(), scopes: scopes.into(), is_asked };
         seen.insert(kind, AtomicI64::new(now.millis()));
-        false
+        None
     }
 
     /// Takes what has not been written yet.
@@ -136,26 +174,70 @@ mod tests {
     #[test]
     fn a_use_is_noted_once_an_hour_and_what_was_asked_for_apart_from_what_was_granted() {
         let uses = GrantUses::default();
-        uses.note("a", "event", "event.edit event.update", Some(&["event.edit"]), at(0));
+        uses.note(
+            "a",
+            &LastKind::default(),
+            "event",
+            "event.edit event.update",
+            Some(&["event.edit"]),
+            at(0),
+        );
         assert_eq!(scopes(&uses.take()), [("event.edit", true), ("event.update", false)]);
-        uses.note("a", "event", "event.edit event.update", Some(&["event.edit"]), at(3599));
+        uses.note(
+            "a",
+            &LastKind::default(),
+            "event",
+            "event.edit event.update",
+            Some(&["event.edit"]),
+            at(3599),
+        );
         assert!(uses.take().is_empty());
-        uses.note("a", "event", "event.edit event.update", None, at(3599));
-        uses.note("a", "event", "", Some(&[]), at(3599));
+        uses.note("a", &LastKind::default(), "event", "event.edit event.update", None, at(3599));
+        uses.note("a", &LastKind::default(), "event", "", Some(&[]), at(3599));
         assert_eq!(scopes(&uses.take()), [("", true), ("event.edit", false), ("event.update", false)]);
-        uses.note("a", "event", "event.edit event.update", Some(&["event.edit"]), at(3600));
+        uses.note(
+            "a",
+            &LastKind::default(),
+            "event",
+            "event.edit event.update",
+            Some(&["event.edit"]),
+            at(3600),
+        );
         let taken = uses.take();
         assert_eq!(taken.len(), 2);
-        uses.note("b", "event", "x", Some(&["x"]), at(3600));
+        uses.note("b", &LastKind::default(), "event", "x", Some(&["x"]), at(3600));
         uses.put_back(taken);
         assert_eq!(uses.take().len(), 3);
+    }
+
+    #[test]
+    fn a_client_that_asks_for_the_same_again_is_known_by_itself() {
+        let (uses, last) = (GrantUses::default(), LastKind::default());
+        let note = |scopes: &str, seconds| uses.note("a", &last, "event", scopes, None, at(seconds));
+        note("x", 0);
+        assert_eq!(uses.take().len(), 1);
+        // Forgotten elsewhere, and still known.
+        uses.seen.pin().clear();
+        note("x", 3599);
+        assert!(uses.take().is_empty());
+        // What is asked for in turn is known elsewhere.
+        note("y", 3599);
+        note("x", 3599);
+        note("y", 3599);
+        assert_eq!(uses.take().len(), 2);
+        note("y", 3600);
+        note("x", 3600);
+        assert!(uses.take().is_empty());
+        // A clock that was set back says nothing of an hour.
+        note("x", -1);
+        assert_eq!(uses.take().len(), 1);
     }
 
     #[test]
     fn memory_is_bounded_whatever_is_asked_for() {
         let uses = GrantUses::default();
         for number in 0..MOST_SEEN + 1000 {
-            uses.note(&format!("c{number}"), "event", "x", Some(&["x"]), at(0));
+            uses.note(&format!("c{number}"), &LastKind::default(), "event", "x", Some(&["x"]), at(0));
         }
         assert!(uses.seen.len() <= MOST_SEEN && uses.take().len() == MOST_WAITING);
     }

@@ -49,6 +49,8 @@ pub mod v1;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use actix_web::guard::{GuardContext, fn_guard};
+use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
@@ -164,6 +166,10 @@ fn stopping() -> StoreError {
 /// and what says how the server is are on all of them: a backend that administers needs the keys too.
 pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_body: usize) {
     config.app_data(PayloadConfig::new(largest_body));
+    // Routes are tried in this order: what is called most comes first.
+    if side != Side::Admin {
+        public_routes(config, base_path);
+    }
     config
         .service(readable(&format!("{base_path}/jwt/jwks.json"), jwks::get))
         .service(readable("/.well-known/jwks.json", jwks::get))
@@ -172,9 +178,6 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_b
         .service(readable("/health/ready", health::ready))
         .service(readable("/version", health::version));
     openapi::routes(config, base_path, side);
-    if side != Side::Admin {
-        public_routes(config, base_path);
-    }
     if side != Side::Public {
         config
             .service(readable("/apiversion", core::api_version))
@@ -193,9 +196,9 @@ pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_b
 fn public_routes(config: &mut ServiceConfig, base_path: &str) {
     let public = |path: &str| format!("{base_path}{path}");
     config
-        .service(only_post(&public("/oauth/token")).route(web::post().to(token::post)))
-        .service(only_post(&public("/oauth/introspect")).route(web::post().to(introspect::post)))
-        .service(only_post(&public("/oauth/revoke")).route(web::post().to(revoke::post)))
+        .service(only_post(&public("/oauth/token"), token::post))
+        .service(only_post(&public("/oauth/introspect"), introspect::post))
+        .service(only_post(&public("/oauth/revoke"), revoke::post))
         .service(web::resource(public("/verify")).default_service(web::to(forward_auth::check)));
     for path in discovery::paths(base_path) {
         config.service(readable(&path, discovery::get));
@@ -225,8 +228,13 @@ fn admin_routes(config: &mut ServiceConfig) {
         .service(web::resource("/oauth/tokens/revoke").route(web::post().to(core_token::revoke_all)));
 }
 
-fn only_post(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(|| async { not_allowed("POST") }))
+fn only_post<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    only(&[Method::POST], "POST", path, handler)
 }
 
 fn readable<F, Args>(path: &str, handler: F) -> Resource
@@ -235,10 +243,20 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
+    only(&[Method::GET, Method::HEAD], "GET, HEAD", path, handler)
+}
+
+/// Takes only these methods. The guards of `web::post()` and its like collect all methods of a path, at each request.
+fn only<F, Args>(methods: &'static [Method], named: &'static str, path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let is_taken = |context: &GuardContext<'_>| methods.contains(&context.head().method);
     web::resource(path)
-        .route(web::get().to(handler.clone()))
-        .route(web::head().to(handler))
-        .default_service(web::to(|| async { not_allowed("GET, HEAD") }))
+        .route(web::route().guard(fn_guard(is_taken)).to(handler))
+        .default_service(web::to(move || async move { not_allowed(named) }))
 }
 
 fn not_allowed(methods: &'static str) -> HttpResponse {

@@ -1,5 +1,7 @@
 //! `POST /oauth/token` (RFC 6749 §4.4), in three dialects.
 
+use std::fmt::Write as _;
+
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -293,6 +295,7 @@ async fn try_secret(
     let leave = leave.map_err(OAuthError::guessed_too_often)?;
     let tried = state.issuer.authenticate(id, secret, caller.source).await;
     match &tried {
+        Ok(_) if leave.is_usual() => {}
         Ok(_) => state.limiter.right(&leave, state.clock.steady()),
         Err(Refusal::Unavailable(_)) => state.limiter.untried(&leave, state.clock.steady()),
         Err(_) => state.limiter.wrong(&leave),
@@ -306,17 +309,16 @@ async fn try_secret(
 /// `invalid_target` when there are two, `invalid_request` when it is no text.
 pub fn audience<'a>(parameters: &'a Parameters<'_>) -> Result<Option<&'a str>, OAuthError> {
     let mut named = parameters.texts("audience")?;
-    if named.len() > 1 {
+    let audience = named.next();
+    if named.next().is_some() {
         return Err(one_audience());
     }
-    for resource in parameters.texts("resource")? {
-        if named.is_empty() {
-            named.push(resource);
-        } else if named.first() != Some(&resource) {
-            return Err(one_audience());
-        }
+    let mut resources = parameters.texts("resource")?;
+    let audience = audience.or_else(|| resources.next());
+    if resources.any(|resource| Some(resource) != audience) {
+        return Err(one_audience());
     }
-    Ok(named.first().copied().filter(|audience| !audience.is_empty()))
+    Ok(audience.filter(|audience| !audience.is_empty()))
 }
 
 fn one_audience() -> OAuthError {
@@ -329,7 +331,7 @@ fn one_audience() -> OAuthError {
 /// `invalid_request` when they are something else.
 pub fn scopes<'a>(parameters: &'a Parameters<'_>) -> Result<Option<Vec<&'a str>>, OAuthError> {
     if parameters.is_array("scope") {
-        return parameters.texts("scope").map(Some);
+        return Ok(Some(parameters.texts("scope")?.collect()));
     }
     Ok(parameters.text("scope")?.map(|text| split_scopes(text).collect()))
 }
@@ -345,11 +347,9 @@ fn token_response(bought: &Bought, spelling: Spelling) -> HttpResponse {
         Spelling::Camel => [r#"{"accessToken":""#, r#"","tokenType":"Bearer","expiresIn":"#, r#","scope":""#],
     };
     let mut body = String::with_capacity(token.len() + scope.len() + 100);
-    for (name, value) in names.into_iter().zip([token, &*lifetime.to_string(), scope]) {
-        body.push_str(name);
-        body.push_str(value);
-    }
-    body.push_str("\"}");
+    let [before_token, before_lifetime, before_scope] = names;
+    // Writing to a string cannot fail.
+    let _ = write!(body, "{before_token}{token}{before_lifetime}{lifetime}{before_scope}{scope}\"}}");
     let header = |name: HeaderName, value: &'static str| (name, HeaderValue::from_static(value));
     let mut response = HttpResponse::Ok();
     if let Some(sunset) = bought.sunset() {

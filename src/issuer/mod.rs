@@ -236,7 +236,7 @@ impl Issuer {
             }
         }
         client
-            .take_turn(self.clock.steady())
+            .take_turn(|| self.clock.steady())
             .map_err(|(wait, limit)| Refusal::TooManyTokens { wait, limit })?;
         let token = signer.minter.mint(&Claims {
             issuer: request.issuer.unwrap_or(&settings.issuer),
@@ -251,7 +251,7 @@ impl Issuer {
         self.tokens.count(request.client_id, audience);
         let scope = scopes.join(" ");
         let asked = request.scopes.as_deref();
-        self.directory.grant_uses().note(request.client_id, audience, &scope, asked, now);
+        self.directory.grant_uses().note(request.client_id, &client.last_kind, audience, &scope, asked, now);
         Ok(Issued { token, lifetime, scope })
     }
 

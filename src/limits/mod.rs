@@ -106,6 +106,14 @@ pub struct Leave {
     charged: Option<Charged>,
 }
 
+impl Leave {
+    /// Whether this secret was right there lately: that it is right again need not be noted.
+    #[must_use]
+    pub const fn is_usual(&self) -> bool {
+        self.place.is_none() && self.charged.is_none()
+    }
+}
+
 /// What a guess was charged.
 #[derive(Debug)]
 struct Charged {
