@@ -17,13 +17,13 @@ use crate::model::audit::{Action, Entry, Origin, date};
 use crate::model::grants::InvalidGrants;
 use crate::model::restrictions::{self, InvalidRestrictions, Restrictions};
 use crate::model::secret::InvalidSecret;
-use crate::model::service::{InvalidService, MAX_SERVICES, Misfit};
+use crate::model::service::{InvalidService, MAX_SERVICES, Misfit, suggestion};
 use crate::model::{
     AdminKeyName, Audience, Client, ClientId, ClientSecret, InvalidName, Network, ScopePattern, Settings,
     Span,
 };
 use crate::store::audiences::StoredAudience;
-use crate::store::clients::StoredSecret;
+use crate::store::clients::{PageStart, StoredSecret};
 use crate::store::keys::KeyRequest;
 use crate::store::{Store, StoreError, audiences, audit, clients, keys, revocations};
 
@@ -72,8 +72,13 @@ pub enum AdministrationError {
     #[error("a secret must be good for at least 1s")]
     SecretExpired,
     /// The service is not registered.
-    #[error("there is no service {0}")]
-    UnknownService(String),
+    #[error("there is no service {audience}{}", suggestion(.meant.as_deref()))]
+    UnknownService {
+        /// What was named.
+        audience: String,
+        /// What was probably meant.
+        meant: Option<String>,
+    },
     /// The service is registered already.
     #[error("a service {0} is registered already")]
     DuplicateService(Audience),
@@ -484,6 +489,37 @@ fn told_changes(entry: Entry, before: &Settings, after: &Settings) -> Entry {
 
 fn joined<T>(names: &[T], text: impl Fn(&T) -> &str) -> String {
     names.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+/// How many clients are read at a time.
+const PAGE: usize = 500;
+
+/// Shows clients to `look`, oldest first, from `after` on, until it answers that it has enough or `most` of them were shown.
+/// Answers after which one to go on, unless that was the last.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read, and whatever `look` says.
+fn each_client(
+    store: &Store,
+    mut after: Option<PageStart>,
+    most: usize,
+    look: &mut dyn FnMut(Client) -> std::result::Result<bool, StoreError>,
+) -> std::result::Result<Option<PageStart>, StoreError> {
+    let mut shown = 0;
+    loop {
+        let (page, next) = store.read(|db| clients::page(db, after.as_ref(), PAGE, None))?;
+        shown += page.len();
+        for client in page {
+            let here = (client.created_at.millis(), client.id.to_string());
+            if look(client)? {
+                return Ok(Some(here));
+            }
+        }
+        after = next;
+        if after.is_none() || shown >= most {
+            return Ok(after);
+        }
+    }
 }
 
 fn require_client(db: &Connection, id: &str) -> Result<()> {

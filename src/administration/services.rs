@@ -6,14 +6,13 @@ use m2mint_keys::time::UnixTime;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::administration::{AdministrationError, Result};
+use crate::administration::{AdministrationError, Result, each_client};
 use crate::model::audit::{Action, Entry, Origin, date};
 use crate::model::service::{MAX_SERVICES, Misfit, misfits};
+use crate::model::spelling::nearest;
 use crate::model::{Audience, ClientId, Scope, Service, Settings};
-use crate::store::{self, Store, StoreError, audit, clients, services};
-
-/// How many clients are read at a time.
-const PAGE: usize = 500;
+use crate::store::clients::PageStart;
+use crate::store::{self, Store, StoreError, audit, services};
 
 /// A client that is granted what no registered service understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +21,19 @@ pub struct Unfit {
     pub client: ClientId,
     /// What does not fit.
     pub misfits: Vec<Misfit>,
+}
+
+/// The service of `audience`, or that it is not registered, and which one was probably meant.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn require(db: &Connection, audience: &str) -> std::result::Result<Result<Service>, StoreError> {
+    if let Some(service) = services::get(db, audience)? {
+        return Ok(Ok(service));
+    }
+    let known = services::audiences(db, "", MAX_SERVICES)?;
+    let meant = nearest(audience, known.iter().map(String::as_str)).map(str::to_owned);
+    Ok(Err(AdministrationError::UnknownService { audience: audience.to_owned(), meant }))
 }
 
 /// Registers a service.
@@ -48,9 +60,22 @@ pub fn update_service(
     origin: &Origin,
     change: impl FnOnce(&mut Service) -> Result<()>,
 ) -> Result<Service> {
+    update_seen_service(store, audience, now, origin, change)
+}
+
+/// The same for somebody who wants to see the service first: nobody else can change it between the two.
+///
+/// # Errors
+/// As [`update_service`], and whatever `change` says.
+pub fn update_seen_service<E: From<AdministrationError> + From<StoreError>>(
+    store: &Store,
+    audience: &str,
+    now: UnixTime,
+    origin: &Origin,
+    change: impl FnOnce(&mut Service) -> std::result::Result<(), E>,
+) -> std::result::Result<Service, E> {
     store.write(|db| {
-        let before = services::get(db, audience)?;
-        let before = before.ok_or_else(|| AdministrationError::UnknownService(audience.to_owned()))?;
+        let before = require(db, audience)??;
         let mut after = before.clone();
         change(&mut after)?;
         if after != before {
@@ -93,6 +118,23 @@ pub fn remove_service(
     origin: &Origin,
 ) -> std::result::Result<bool, StoreError> {
     store.write(|db| remove(db, audience, now, origin))
+}
+
+/// Forgets a service that `may` agrees to have forgotten: nobody else can change it between the two.
+///
+/// # Errors
+/// Whatever `may` says; [`AdministrationError`] when it is not registered, or the file cannot be written.
+pub fn remove_seen_service<E: From<AdministrationError> + From<StoreError>>(
+    store: &Store,
+    audience: &str,
+    now: UnixTime,
+    origin: &Origin,
+    may: impl FnOnce(&Service) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    store.write(|db| {
+        may(&require(db, audience)??)?;
+        Ok(remove(db, audience, now, origin).map(drop)?)
+    })
 }
 
 /// Forgets a service within a transaction, and answers whether it was registered.
@@ -139,29 +181,38 @@ pub fn unfit(
     audience: Option<&Audience>,
     now: UnixTime,
 ) -> std::result::Result<Vec<Unfit>, StoreError> {
+    Ok(some_unfit(store, audience, now, None, usize::MAX, usize::MAX)?.0)
+}
+
+/// The same of the clients after `after`, until `enough` of them are found or `most` were looked at; and after which one to
+/// go on.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn some_unfit(
+    store: &Store,
+    audience: Option<&Audience>,
+    now: UnixTime,
+    after: Option<PageStart>,
+    enough: usize,
+    most: usize,
+) -> std::result::Result<(Vec<Unfit>, Option<PageStart>), StoreError> {
     let registered = store.read(services::all)?;
     let mut found = Vec::new();
     if registered.is_empty() {
-        return Ok(found);
+        return Ok((found, None));
     }
-    let mut after = None;
-    loop {
-        let (page, next) = store.read(|db| clients::page(db, after.as_ref(), PAGE, None))?;
-        for client in page {
-            if audience.is_some_and(|audience| !client.settings.audience.contains(audience)) {
-                continue;
-            }
+    let next = each_client(store, after, most, &mut |client| {
+        if audience.is_none_or(|audience| client.settings.audience.contains(audience)) {
             let mut misfits = misfits(&registered, &client.settings, now);
             misfits.retain(|misfit| audience.is_none_or(|audience| misfit.audiences.contains(audience)));
             if !misfits.is_empty() {
                 found.push(Unfit { client: client.id, misfits });
             }
         }
-        after = next;
-        if after.is_none() {
-            return Ok(found);
-        }
-    }
+        Ok(found.len() >= enough)
+    })?;
+    Ok((found, next))
 }
 
 /// Whether what the client is granted anew is understood by the registered services. What it was granted before stays.

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Role {
     /// Look at clients, audiences and tokens.
     Read,
-    /// Change clients and their secrets; get and revoke their tokens.
+    /// Change clients and their secrets, and the services that they call; get and revoke tokens.
     Clients,
     /// Change what signs.
     Keys,

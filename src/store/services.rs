@@ -29,6 +29,42 @@ pub fn get(db: &Connection, audience: &str) -> Result<Option<Service>> {
     Ok(read(db, Some(audience))?.into_values().next())
 }
 
+/// The audiences of those that come after `after`, and of `most` of them at most.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn audiences(db: &Connection, after: &str, most: usize) -> Result<Vec<String>> {
+    let mut statement =
+        db.prepare_cached("SELECT audience FROM services WHERE audience > ?1 ORDER BY audience LIMIT ?2")?;
+    let audiences = statement.query_map(params![after, most], |row| row.get(0))?;
+    Ok(audiences.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A page that holds so many bytes ends, however few services those are.
+const LARGEST_PAGE: usize = 1 << 18;
+
+/// A page of services by audience, and after which one the next page begins.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be read.
+pub fn page(db: &Connection, after: &str, size: usize) -> Result<(Vec<Service>, Option<String>)> {
+    let (mut services, mut bytes, mut last) = (Vec::new(), 0, None);
+    // One more than asked for tells whether there is a next page.
+    for audience in audiences(db, after, size + 1)? {
+        if services.len() == size || bytes >= LARGEST_PAGE {
+            return Ok((services, last));
+        }
+        if let Some(service) = get(db, &audience)? {
+            let actions = service.actions.iter().map(|(name, text)| name.as_str().len() + text.len());
+            let aliases = service.aliases.keys().map(|name| name.as_str().len());
+            bytes += service.description.len() + actions.chain(aliases).sum::<usize>();
+            services.push(service);
+        }
+        last = Some(audience);
+    }
+    Ok((services, None))
+}
+
 fn read(db: &Connection, audience: Option<&str>) -> Result<BTreeMap<Audience, Service>> {
     let rows = |query: &str, take: &mut dyn FnMut(&Row<'_>) -> Result<()>| -> Result<()> {
         let condition = if audience.is_some() { " WHERE audience = ?1" } else { "" };

@@ -466,3 +466,231 @@ fn every_refusal_is_a_problem() {
     assert_problem(&stopped, 429, "too-many-guesses");
     assert!(stopped.header("retry-after").is_some());
 }
+
+const EVENT: &str = "/services/https%3A%2F%2Fevent";
+
+/// Registers a service.
+#[track_caller]
+fn register(server: &Server, service: &Value) -> Answer {
+    let answer = v1(server, "POST", "/services", &[], service);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer
+}
+
+#[test]
+fn a_service_is_registered_read_changed_and_removed() {
+    let server = Server::start();
+    let actions =
+        json!([{"name": "event.edit", "description": ""}, {"name": "event.view", "description": "Shows"}]);
+    let new = json!({"audience": "https://event", "description": "Calendar", "actions": actions});
+    let made = register(&server, &new);
+    assert_eq!(made.header("location"), Some(&*format!("/admin/v1{EVENT}")));
+    let read = v1(&server, "GET", EVENT, &[], &Value::Null);
+    assert_eq!((read.json(), read.header("etag")), (made.json(), made.header("etag")));
+    let shown =
+        json!({"audience": "https://event", "description": "Calendar", "actions": actions, "aliases": []});
+    assert_eq!(read.json(), shown);
+
+    let seen = [("if-match", read.header("etag").unwrap())];
+    let change = json!({
+        "removeActions": ["event.view"],
+        "renameActions": [{"from": "event.edit", "to": "event.update", "aliasFor": "1h"}],
+        "addActions": [{"name": "event.view", "description": "Shows an event"}],
+    });
+    let changed = v1(&server, "PATCH", EVENT, &seen, &change);
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let shown = json!({
+        "audience": "https://event", "description": "Calendar",
+        "actions": [{"name": "event.update", "description": ""}, {"name": "event.view", "description": "Shows an event"}],
+        "aliases": [{"name": "event.edit", "action": "event.update", "until": "2027-01-15T09:00:00Z"}],
+    });
+    assert_eq!((changed.json(), get(&server, EVENT)), (shown.clone(), shown));
+
+    assert_problem(&v1(&server, "PATCH", EVENT, &seen, &change), 412, "precondition-failed");
+    assert_problem(&v1(&server, "DELETE", EVENT, &seen, &Value::Null), 412, "precondition-failed");
+    assert_problem(&v1(&server, "PATCH", EVENT, &[], &change), 428, "precondition-required");
+    assert_problem(&v1(&server, "DELETE", EVENT, &[], &Value::Null), 428, "precondition-required");
+    let seen = [("if-match", changed.header("etag").unwrap())];
+    let removed =
+        v1(&server, "PATCH", EVENT, &seen, &json!({"removeActions": ["event.edit"], "description": ""}));
+    assert_eq!((&removed.json()["aliases"], &removed.json()["description"]), (&json!([]), &json!("")));
+    let seen = [("if-match", removed.header("etag").unwrap())];
+    assert_eq!(v1(&server, "DELETE", EVENT, &seen, &Value::Null).status, 204);
+    assert_problem(&v1(&server, "GET", EVENT, &[], &Value::Null), 404, "service-not-found");
+    let acts: Vec<_> = crate::audit::entries(&server.database())
+        .into_iter()
+        .filter(|entry| entry["subject"] == "https://event")
+        .map(|entry| {
+            (entry["action"].clone(), entry["changed"]["actions"].clone(), entry["request"].is_string())
+        })
+        .collect();
+    let both = json!({"from": "event.edit event.view", "to": "event.update event.view"});
+    assert_eq!(acts[1], (json!("service.update"), both, true));
+    let names: Vec<_> = acts.iter().map(|(action, ..)| action.clone()).collect();
+    assert_eq!(names, ["service.create", "service.update", "service.update", "service.remove"]);
+}
+
+#[test]
+fn a_service_that_is_registered_there_counts_at_once() {
+    let server = Server::start();
+    let client = json!({"clientId": "task", "audience": ["event"], "scope": ["event.edit"]});
+    let made = make(&server, &client);
+    let task =
+        crate::support::Client { id: "task".into(), secret: made["clientSecret"].as_str().unwrap().into() };
+    register(&server, &json!({"audience": "event", "actions": [{"name": "event.edit"}]}));
+    let rename = json!({"renameActions": [{"from": "event.edit", "to": "event.update"}]});
+    assert_eq!(v1(&server, "PATCH", "/services/event", &[("if-match", "*")], &rename).status, 200);
+    let scope = |asked: &str| {
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &*task.id),
+            ("client_secret", &*task.secret),
+            ("scope", asked),
+        ];
+        crate::support::post_form(&server.token_url(), &fields).json()["scope"].clone()
+    };
+    assert_eq!(scope("event.update"), "event.update event.edit");
+    server.pass(90 * 86_400);
+    assert_eq!((scope("event.edit"), scope("event.update")), (Value::Null, json!("event.update")));
+    let wrong = json!({"clientId": "b", "audience": ["event"], "scope": ["event.updaet"]});
+    let refused = v1(&server, "POST", "/clients", &[], &wrong);
+    assert_problem(&refused, 422, "refused");
+    assert!(refused.body.contains("did you mean event.update?"), "{refused:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_service_is_a_problem_that_says_what_was_meant() {
+    let server = Server::start();
+    let actions = json!([{"name": "event.view"}, {"name": "event.update"}]);
+    register(&server, &json!({"audience": "event", "actions": actions}));
+    let said = |method: &str, path: &str, body: Value, status: u16, kind: &str| {
+        let answer = v1(&server, method, path, &[("if-match", "*")], &body);
+        assert_problem(&answer, status, kind);
+        answer.json()["detail"].as_str().unwrap().to_owned()
+    };
+    for (method, body) in [("GET", Value::Null), ("DELETE", Value::Null), ("PATCH", json!({}))] {
+        let detail = said(method, "/services/evnt", body, 404, "service-not-found");
+        assert_eq!(detail, "there is no service evnt; did you mean event?", "{method}");
+    }
+    let detail = said("POST", "/services", json!({"audience": "event"}), 409, "conflict");
+    assert!(detail.contains("registered already"), "{detail}");
+    let patch = |body: Value, status: u16, kind: &str| said("PATCH", "/services/event", body, status, kind);
+    let detail = patch(json!({"removeActions": ["event.edit"]}), 422, "refused");
+    assert!(detail.ends_with("did you mean event.update?"), "{detail}");
+    let detail = patch(json!({"renameActions": [{"from": "event.veiw", "to": "event.see"}]}), 422, "refused");
+    assert!(detail.ends_with("did you mean event.view?"), "{detail}");
+    patch(
+        json!({"renameActions": [{"from": "event.view", "to": "event.see", "aliasFor": "0s"}]}),
+        422,
+        "refused",
+    );
+    patch(json!({"addActions": [{"name": "event.view"}]}), 422, "refused");
+    patch(json!({"addActions": [{"name": "event.*"}]}), 422, "refused");
+    patch(json!({"addActions": [{"name": "openid"}]}), 422, "refused");
+    patch(json!({"description": "x".repeat(501)}), 422, "refused");
+    // One step that is refused undoes those before it.
+    patch(json!({"removeActions": ["event.view"], "addActions": [{"name": "event.update"}]}), 422, "refused");
+    assert_eq!(get(&server, "/services/event")["actions"].as_array().unwrap().len(), 2);
+    for (body, field) in [
+        (json!({"addActions": [{"name": "a b"}]}), "addActions"),
+        (json!({"renameActions": [{"from": "event.view", "to": "a b"}]}), "renameActions"),
+        (json!({"renameActions": [{"from": "event.view", "to": "a", "aliasFor": "x"}]}), "renameActions"),
+        (json!({"description": null}), "description"),
+    ] {
+        let answer = v1(&server, "PATCH", "/services/event", &[("if-match", "*")], &body);
+        assert_problem(&answer, 400, "invalid-request");
+        assert_eq!(answer.json()["field"], field, "{answer:?}");
+    }
+    for body in [json!({}), json!({"audience": "a b"}), json!({"audience": "a", "scope": "x"})] {
+        said("POST", "/services", body, 400, "invalid-request");
+    }
+}
+
+#[test]
+fn a_service_is_registered_once_for_an_idempotency_key_and_by_whoever_may_change_clients() {
+    let server = Server::start();
+    let (key, body) = ([("idempotency-key", "k")], json!({"audience": "event"}));
+    let first = v1(&server, "POST", "/services", &key, &body);
+    let again = v1(&server, "POST", "/services", &key, &body);
+    assert_eq!((first.status, again.status, &again.body), (201, 201, &first.body));
+    assert_eq!(again.header("etag"), first.header("etag"));
+    for (role, status) in [("read", 403), ("keys", 403), ("clients", 200)] {
+        let made = v1(&server, "POST", "/admin-keys", &[], &json!({"name": role, "roles": [role]}));
+        let key = made.json()["key"].as_str().unwrap().to_owned();
+        let headers = [("api-key", &*key), ("if-match", "*"), ("content-type", "application/json")];
+        let with_it = |method: &str, path: &str, body: &[u8]| {
+            call(method, &server.endpoint(path), &headers, body).status
+        };
+        let path = "/admin/v1/services/event";
+        assert_eq!(with_it("PATCH", path, br#"{"description": "x"}"#), status, "{role}");
+        assert_eq!(
+            (with_it("GET", path, b""), with_it("GET", "/admin/v1/misfits", b"")),
+            (200, 200),
+            "{role}"
+        );
+    }
+}
+
+/// What stands under `name` on all pages of a list.
+fn on_all_pages(server: &Server, path: &str, name: &str) -> Vec<Value> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = get(server, &format!("{path}{cursor}"));
+        all.extend(page[name].as_array().unwrap().iter().cloned());
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn pages_hold_every_service_and_every_misfit_once() {
+    let server = Server::start();
+    for number in 0..5 {
+        let id = format!("c{number}");
+        make(&server, &json!({"clientId": id, "audience": ["a1", "b"], "scope": ["x.view", "x.edti"]}));
+        make(&server, &json!({"clientId": format!("fits{number}"), "audience": ["b"], "scope": ["x.view"]}));
+    }
+    for audience in ["b", "a2", "a1", "c"] {
+        register(
+            &server,
+            &json!({"audience": audience, "actions": [{"name": "x.view"}, {"name": "x.edit"}]}),
+        );
+    }
+    let services = on_all_pages(&server, "/services?limit=2", "services");
+    let names: Vec<_> = services.iter().map(|service| service["audience"].clone()).collect();
+    assert_eq!(names, ["a1", "a2", "b", "c"]);
+    let misfits = on_all_pages(&server, "/misfits?limit=2", "misfits");
+    let expected: Vec<_> = (0..5)
+        .map(|number| json!({"clientId": format!("c{number}"), "scope": "x.edti", "audience": ["a1", "b"], "meant": "x.edit"}))
+        .collect();
+    assert_eq!(misfits, expected);
+    assert_eq!(on_all_pages(&server, "/misfits?limit=2&audience=b", "misfits"), expected);
+    assert_eq!(get(&server, "/misfits?audience=c"), json!({"misfits": [], "nextCursor": null}));
+    for path in [
+        "/services?limit=0",
+        "/services?cursor=a%20b",
+        "/misfits?limit=501",
+        "/misfits?cursor=x",
+        "/misfits?scope=x",
+    ] {
+        assert_problem(&v1(&server, "GET", path, &[], &Value::Null), 400, "invalid-request");
+    }
+}
+
+#[test]
+fn a_page_of_services_ends_at_so_many_bytes() {
+    let server = Server::start();
+    let actions = |from: usize| -> Vec<_> {
+        (from..from + 100)
+            .map(|number| json!({"name": format!("x.{number}"), "description": "x".repeat(500)}))
+            .collect()
+    };
+    for number in 0..8 {
+        register(&server, &json!({"audience": format!("s{number}"), "actions": actions(0)}));
+    }
+    let first = get(&server, "/services?limit=500");
+    assert!((1..8).contains(&first["services"].as_array().unwrap().len()), "{}", first["nextCursor"]);
+    assert_eq!(on_all_pages(&server, "/services?limit=500", "services").len(), 8);
+}

@@ -60,6 +60,8 @@ kinds! {
     ClientNotFound = "client-not-found", NOT_FOUND, "There is no such client";
     /// The client has no such secret.
     SecretNotFound = "secret-not-found", NOT_FOUND, "There is no such secret";
+    /// The service is not registered.
+    ServiceNotFound = "service-not-found", NOT_FOUND, "There is no such service";
     /// There is no such key.
     KeyNotFound = "key-not-found", NOT_FOUND, "There is no such key";
     /// There is no such admin key.
@@ -230,9 +232,10 @@ impl From<AdministrationError> for Problem {
             AdministrationError::UnknownClient(_) => Kind::ClientNotFound,
             AdministrationError::UnknownSecret(_) => Kind::SecretNotFound,
             AdministrationError::UnknownAdminKey(_) => Kind::AdminKeyNotFound,
-            AdministrationError::DuplicateClient(_) | AdministrationError::DuplicateAdminKey(_) => {
-                Kind::Conflict
-            }
+            AdministrationError::UnknownService { .. } => Kind::ServiceNotFound,
+            AdministrationError::DuplicateClient(_)
+            | AdministrationError::DuplicateAdminKey(_)
+            | AdministrationError::DuplicateService(_) => Kind::Conflict,
             _ => Kind::Refused,
         };
         Self::new(kind, error.to_string())

@@ -8,9 +8,9 @@ use crate::http::error::problem::ProblemDetails;
 use crate::http::v1::idempotency::LONGEST_KEY;
 use crate::http::v1::types::{
     AdminKeyMade, AdminKeys, Audience, AudienceChange, Audiences, AuditCheck, AuditHead, AuditPage,
-    AuditReport, AuditWanted, Client, ClientChange, ClientMade, Clients, ClientsWanted, Keys, NewAdminKey,
-    NewClient, NewSecret, Plan, PlanWanted, Revocation, Rotation, RotationWanted, SecretMade, SecretRotation,
-    Secrets,
+    AuditReport, AuditWanted, Client, ClientChange, ClientMade, Clients, ClientsWanted, Keys, Misfits,
+    MisfitsWanted, NewAdminKey, NewClient, NewSecret, NewService, Plan, PlanWanted, Revocation, Rotation,
+    RotationWanted, SecretMade, SecretRotation, Secrets, Service, ServiceChange, Services, ServicesWanted,
 };
 
 const JSON: &str = "application/json";
@@ -32,6 +32,11 @@ pub fn schemas() -> Map<String, Value> {
     add::<SecretMade>(&mut all);
     add::<NewSecret>(&mut all);
     add::<SecretRotation>(&mut all);
+    add::<Services>(&mut all);
+    add::<Service>(&mut all);
+    add::<NewService>(&mut all);
+    add::<ServiceChange>(&mut all);
+    add::<Misfits>(&mut all);
     add::<Keys>(&mut all);
     add::<Plan>(&mut all);
     add::<RotationWanted>(&mut all);
@@ -53,6 +58,7 @@ pub fn schemas() -> Map<String, Value> {
 
 /// The calls.
 pub fn operations() -> Vec<Operation> {
+    let service = || in_path("audience", "Its audience.", schema("AudienceName"), &json!("event"));
     let client = || in_path("clientId", "Its id.", schema("ClientId"), &json!("task-service"));
     vec![
         call("get", "/clients", "clients", "listClients", "Lists clients, oldest first")
@@ -161,6 +167,67 @@ pub fn operations() -> Vec<Operation> {
         .parameter(client())
         .parameter(in_path("secretId", "Its id.", json!({"type": "integer", "format": "int64"}), &json!(1)))
         .answer("204", "It is gone.", "", &Value::Null),
+        call("get", "/services", "services", "listServices", "Lists registered services, by audience")
+            .query::<ServicesWanted>()
+            .answer("200", "A page.", JSON, &schema("Services")),
+        call("post", "/services", "services", "createService", "Registers a service")
+            .once()
+            .body(
+                JSON,
+                &schema("NewService"),
+                &json!({
+                    "audience": "event",
+                    "description": "Calendar Service",
+                    "actions": [{"name": "event.view"}, {"name": "event.create", "description": "Makes an event"}],
+                }),
+                true,
+            )
+            .answer("201", "The service.", JSON, &schema("Service"))
+            .header("201", "ETag", "The state of the service.")
+            .header("201", "Location", "Where the service is."),
+        call("get", "/services/{audience}", "services", "getService", "Shows a service")
+            .parameter(service())
+            .answer("200", "The service.", JSON, &schema("Service"))
+            .header("200", "ETag", "The state of the service."),
+        call(
+            "patch",
+            "/services/{audience}",
+            "services",
+            "changeService",
+            "Takes actions away, calls them by other names, adds some",
+        )
+        .parameter(service())
+        .if_match()
+        .body(
+            JSON,
+            &schema("ServiceChange"),
+            &json!({
+                "renameActions": [{"from": "event.create", "to": "event.add", "aliasFor": "90d"}],
+                "addActions": [{"name": "event.share", "description": "Shows an event to others"}],
+            }),
+            false,
+        )
+        .answer("200", "The service.", JSON, &schema("Service"))
+        .header("200", "ETag", "The state of the service."),
+        call(
+            "delete",
+            "/services/{audience}",
+            "services",
+            "removeService",
+            "Forgets a service: clients keep what they are granted there",
+        )
+        .parameter(service())
+        .if_match()
+        .answer("204", "It is gone.", "", &Value::Null),
+        call(
+            "get",
+            "/misfits",
+            "services",
+            "listMisfits",
+            "Lists what clients are granted and no registered service understands",
+        )
+        .query::<MisfitsWanted>()
+        .answer("200", "A page.", JSON, &schema("Misfits")),
         call("get", "/keys", "keys", "listKeys", "Shows every key, its state and the next transition")
             .answer("200", "The keys.", JSON, &schema("Keys")),
         call(

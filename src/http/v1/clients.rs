@@ -20,7 +20,7 @@ use crate::model::audit::{Origin, date_to_the_second as date};
 use crate::model::client::{MAX_NAME_LENGTH, is_valid_name};
 use crate::model::restrictions::{moment, parse_moment};
 use crate::model::{Audience, Client, ClientId, ClientSecret, Network, ScopePattern, Settings, Span};
-use crate::store::clients::{self, Wanted};
+use crate::store::clients::{self, PageStart, Wanted};
 
 /// Where SuperTokens' API keeps the lifetime as it was given there.
 const LIFESPAN: &str = "clientCredentialsGrantAccessTokenLifespan";
@@ -35,10 +35,8 @@ type Result<T> = std::result::Result<T, Problem>;
 /// When a parameter makes no sense, or the file cannot be read.
 pub async fn list(state: &State, wanted: &ClientsWanted) -> Result<Clients> {
     let size = page_size(wanted.limit, DEFAULT_PAGE, LARGEST_PAGE)?;
-    let after = wanted.cursor.as_deref().map(|cursor| {
-        page_start(cursor).ok_or_else(|| Problem::invalid_field("cursor", "it is none of a page"))
-    });
-    let (after, search) = (after.transpose()?, wanted.search.clone().filter(|text| !text.is_empty()));
+    let after = after(wanted.cursor.as_deref())?;
+    let search = wanted.search.clone().filter(|text| !text.is_empty());
     let look = move |db: &_| {
         let wanted = search.as_deref().map_or(Wanted::All, Wanted::Like);
         clients::page_of(db, after.as_ref(), size, wanted)
@@ -202,6 +200,16 @@ pub async fn delete(
 pub async fn post_revoke_tokens(caller: Caller, id: Path<String>, state: Data<State>) -> Result<Reply> {
     revoke_tokens(&state, caller.0, id.into_inner()).await?;
     Ok(Reply::nothing())
+}
+
+/// After which client a page begins.
+///
+/// # Errors
+/// When the cursor is none.
+pub fn after(cursor: Option<&str>) -> Result<Option<PageStart>> {
+    let start =
+        |cursor| page_start(cursor).ok_or_else(|| Problem::invalid_field("cursor", "it is none of a page"));
+    cursor.map(start).transpose()
 }
 
 /// The moment until which something is good that is good for the time that a member says.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`types`] | requests and answers |
 //! | [`clients`], [`secrets`] | clients and their secrets |
+//! | [`services`] | registered services, and what clients are granted that none of them understands |
 //! | [`keys`] | signing keys: their states, their plan, rotation, revocation |
 //! | [`audiences`] | what tokens for an audience are signed with |
 //! | [`admin_keys`] | who may administer |
@@ -22,6 +23,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod reply;
 pub mod secrets;
+pub mod services;
 pub mod types;
 
 use std::future::{Ready, ready};
@@ -93,6 +95,24 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(
             resource("/clients/{clientId}/secrets/{secretId}", "DELETE")
                 .route(web::delete().to(secrets::delete)),
+        )
+        .service(
+            resource("/services", "GET, HEAD, POST")
+                .route(web::get().to(services::get_list))
+                .route(web::head().to(services::get_list))
+                .route(web::post().to(services::post)),
+        )
+        .service(
+            resource("/services/{audience}", "GET, HEAD, PATCH, DELETE")
+                .route(web::get().to(services::get_one))
+                .route(web::head().to(services::get_one))
+                .route(web::patch().to(services::patch))
+                .route(web::delete().to(services::delete)),
+        )
+        .service(
+            readable("/misfits")
+                .route(web::get().to(services::get_misfits))
+                .route(web::head().to(services::get_misfits)),
         )
         .service(readable("/keys").route(web::get().to(keys::get_list)).route(web::head().to(keys::get_list)))
         .service(

@@ -410,6 +410,158 @@ pub struct SecretMade {
     pub retiring: Vec<SecretInfo>,
 }
 
+/// An action of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceAction {
+    /// Its name: a scope.
+    #[schema(value_type = grammar::Scope)]
+    pub name: String,
+    /// What it does, for people, in 500 characters at most.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    pub description: String,
+}
+
+/// A name that an action had before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceAlias {
+    /// What the action was called.
+    pub name: String,
+    /// What it is called now.
+    pub action: String,
+    /// Until when it can be asked for by its former name as well.
+    pub until: String,
+}
+
+/// A registered service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Service {
+    /// Its audience: `aud` of the tokens that are for it.
+    pub audience: String,
+    /// What it is, for people.
+    pub description: String,
+    /// The actions that it understands, by name.
+    pub actions: Vec<ServiceAction>,
+    /// Former names of actions.
+    pub aliases: Vec<ServiceAlias>,
+}
+
+/// A page of services, by audience.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Services {
+    /// The services.
+    pub services: Vec<Service>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// Which services to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ServicesWanted {
+    /// How many on a page.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    pub limit: Option<usize>,
+    /// `nextCursor` of the page before.
+    #[param(value_type = Option<grammar::AudienceName>, inline)]
+    pub cursor: Option<String>,
+}
+
+/// A service to be registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewService {
+    /// Its audience.
+    #[schema(value_type = grammar::AudienceName)]
+    pub audience: String,
+    /// What it is, for people, in 500 characters at most.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    pub description: String,
+    /// The actions that it understands.
+    #[serde(default)]
+    pub actions: Vec<ServiceAction>,
+}
+
+/// What is changed of a service: actions are taken away first, then renamed, then added. What is not there stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceChange {
+    /// What it is, for people, in 500 characters at most.
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, max_length = 500)]
+    pub description: Option<String>,
+    /// Actions that it understands no more, each with its former names, or former names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<grammar::Scope>)]
+    pub remove_actions: Vec<String>,
+    /// Actions that are called by another name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rename_actions: Vec<ActionRenaming>,
+    /// Actions that it understands as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_actions: Vec<ServiceAction>,
+}
+
+/// That an action is called by another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActionRenaming {
+    /// What it is called.
+    #[schema(value_type = grammar::Scope)]
+    pub from: String,
+    /// What it is to be called.
+    #[schema(value_type = grammar::Scope)]
+    pub to: String,
+    /// For how long it can be asked for by its former name as well; `90d` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<grammar::Duration>)]
+    pub alias_for: Option<String>,
+}
+
+/// Something that a client is granted and no registered service understands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Misfit {
+    /// The client. It keeps what it is granted.
+    pub client_id: String,
+    /// The scope, or the wildcard.
+    pub scope: String,
+    /// The services at which it is granted.
+    pub audience: Vec<String>,
+    /// What was probably meant.
+    pub meant: Option<String>,
+}
+
+/// A page of what clients are granted and no registered service understands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Misfits {
+    /// What does not fit. There may be nothing on a page that is not the last.
+    pub misfits: Vec<Misfit>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// Whose grants to look through.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct MisfitsWanted {
+    /// What is granted at this service only.
+    #[param(value_type = Option<grammar::AudienceName>, inline)]
+    pub audience: Option<String>,
+    /// Of how many clients on a page.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    pub limit: Option<usize>,
+    /// `nextCursor` of the page before.
+    #[param(format = "clients-cursor")]
+    pub cursor: Option<String>,
+}
+
 /// A signing key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
