@@ -120,6 +120,8 @@ enum Verb {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Make services and clients what files declare
     #[command(after_help = apply::HELP)]
@@ -318,8 +320,13 @@ pub fn main() -> ExitCode {
                 || audiences::run(settings, &action, json),
             )
         }
-        Verb::Services { action, json } => {
-            services::run(settings, &action.unwrap_or(services::Action::List), json)
+        Verb::Services { action, json, remote } => {
+            let action = action.unwrap_or(services::Action::List);
+            either(
+                &remote,
+                |server| remote::services(server, &action, json),
+                || services::run(settings, &action, json),
+            )
         }
         Verb::Apply(arguments) => match apply::run(settings, &arguments) {
             Ok(true) if arguments.detailed_exitcode => {

@@ -2,13 +2,15 @@
 
 use clap::Subcommand;
 use m2mint_keys::time::UnixTime;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::administration::services::{self, Unfit};
+use crate::administration::services;
 use crate::cli::beside::Beside;
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::{Settings, config, table};
 use crate::clock::Clock;
+use crate::http::v1::services::{render, render_misfits};
+use crate::http::v1::types::{Misfit, Service as ServiceJson};
 use crate::model::audit::Origin;
 use crate::model::{Audience, Scope, Service, Span};
 use crate::store::{self, Store};
@@ -98,8 +100,11 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
     let store = Beside::open(&config.database)?;
     let (now, origin) = (Clock::system().wall(), Origin::command_line());
     match action {
-        Action::List => list(&store, as_json),
-        Action::Show { audience } => show(&require(&store, audience)?, now, as_json),
+        Action::List => {
+            let services = store.read(store::services::all)?;
+            show_list(&services.values().map(render).collect::<Vec<_>>(), as_json)
+        }
+        Action::Show { audience } => show(&render(&require(&store, audience)?), now, as_json),
         Action::Add { audience, description, action } => {
             let audience = Audience::parse(audience).map_err(|error| CliError::Refused(error.to_string()))?;
             let mut service = Service { description: description.clone(), ..Service::new(audience) };
@@ -131,11 +136,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         }
         Action::Rename { audience, from, to, alias_for } => {
             require(&store, audience)?;
-            let span =
-                Span::parse(alias_for).map_err(|error| CliError::Usage(format!("--alias-for: {error}")))?;
-            if span.secs() == 0 {
-                return Err(CliError::Usage("--alias-for: write a duration of at least 1s".into()));
-            }
+            let span = alias_span(alias_for)?;
             let service = services::update_service(&store, audience, now, &origin, |service| {
                 Ok(service.rename_action(from.as_str(), to.clone(), now.plus(span.0))?)
             })?;
@@ -144,160 +145,168 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
         }
         Action::Remove { audience, yes } => {
             require(&store, audience)?;
-            output::confirm(
-                &format!("Forget the service {audience} with its actions and their former names?"),
-                *yes,
-            )?;
+            confirm_removal(audience, *yes)?;
             let existed = services::remove_service(&store, audience, now, &origin)?;
             store.settle();
-            if as_json {
-                return output::json(&json!({"didExist": existed}));
-            }
-            output::line(&format!("removed: {audience}"));
-            Ok(())
+            show_removed(audience, existed, as_json)
         }
-        Action::Check => {
-            let unfit = services::unfit(&store, None, now)?;
-            if as_json {
-                output::json(&unfit_json(&unfit))?;
-            } else if unfit.is_empty() {
-                output::line("every client is granted only what the registered services understand");
-            } else {
-                print_unfit(&unfit);
-            }
-            match unfit.len() {
-                0 => Ok(()),
-                1 => Err(CliError::Refused("1 client is granted what no service understands".into())),
-                count => {
-                    Err(CliError::Refused(format!("{count} clients are granted what no service understands")))
-                }
-            }
-        }
+        Action::Check => show_check(&render_misfits(&services::unfit(&store, None, now)?), as_json),
     }
 }
 
 /// The service, or that it is not registered, and which one was probably meant.
 fn require(store: &Store, audience: &str) -> Result<Service> {
-    if let Some(service) = store.read(|db| store::services::get(db, audience))? {
-        return Ok(service);
-    }
-    let known = store.read(store::services::all)?;
-    let meant = output::did_you_mean(audience, known.keys().map(Audience::as_str));
-    Err(CliError::Refused(format!("there is no service {audience}{meant}")))
+    Ok(store.read(|db| services::require(db, audience))??)
 }
 
-fn list(store: &Store, as_json: bool) -> Result {
-    let services = store.read(store::services::all)?;
+/// Shows a service after a change, and which clients do not fit it.
+fn changed(store: &Store, service: &Service, now: UnixTime, as_json: bool) -> Result {
+    let unfit = services::unfit(store, Some(&service.audience), now)?;
+    show_changed(&render(service), &render_misfits(&unfit), now, as_json)
+}
+
+/// The value of `--alias-for`.
+///
+/// # Errors
+/// When it is no duration, or none that somebody could make use of.
+pub fn alias_span(text: &str) -> Result<Span> {
+    let span = Span::parse(text).map_err(|error| CliError::Usage(format!("--alias-for: {error}")))?;
+    if span.secs() == 0 {
+        return Err(CliError::Usage("--alias-for: write a duration of at least 1s".into()));
+    }
+    Ok(span)
+}
+
+/// Asks before a service is forgotten.
+///
+/// # Errors
+/// Unless the answer is yes.
+pub fn confirm_removal(audience: &str, yes: bool) -> Result {
+    output::confirm(&format!("Forget the service {audience} with its actions and their former names?"), yes)
+}
+
+/// Shows that a service is forgotten.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn show_removed(audience: &str, existed: bool, as_json: bool) -> Result {
     if as_json {
-        return output::json(&services.values().map(to_json).collect());
+        return output::json(&json!({"didExist": existed}));
+    }
+    output::line(&format!("removed: {audience}"));
+    Ok(())
+}
+
+/// Shows services.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn show_list(services: &[ServiceJson], as_json: bool) -> Result {
+    if as_json {
+        return output::json(&serde_json::to_value(services)?);
     }
     if services.is_empty() {
         output::line("no service is registered: clients may be granted anything anywhere");
         return Ok(());
     }
+    let actions = |service: &ServiceJson| {
+        service.actions.iter().map(|action| &*action.name).collect::<Vec<_>>().join(" ")
+    };
     let rows: Vec<_> = services
-        .values()
-        .map(|service| vec![service.audience.to_string(), service.description.clone(), actions(service)])
+        .iter()
+        .map(|service| vec![service.audience.clone(), service.description.clone(), actions(service)])
         .collect();
     table::print(&["AUDIENCE", "DESCRIPTION", "ACTIONS"], &rows);
     Ok(())
 }
 
-fn actions(service: &Service) -> String {
-    service.actions.keys().map(Scope::as_str).collect::<Vec<_>>().join(" ")
-}
-
-fn show(service: &Service, now: UnixTime, as_json: bool) -> Result {
+/// Shows a service.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn show(service: &ServiceJson, now: UnixTime, as_json: bool) -> Result {
     if as_json {
-        return output::json(&to_json(service));
+        return output::json(&serde_json::to_value(service)?);
     }
     print(service, now);
     Ok(())
 }
 
-fn print(service: &Service, now: UnixTime) {
+fn print(service: &ServiceJson, now: UnixTime) {
     output::line(&format!("audience     {}", service.audience));
     if !service.description.is_empty() {
         output::line(&format!("description  {}", service.description));
     }
+    let now = date(now);
     let rows: Vec<_> = service
         .actions
         .iter()
-        .map(|(name, description)| {
-            let former: Vec<_> = service.aliases.iter().filter(|(_, alias)| alias.action == *name).collect();
-            let former = former.iter().map(|(former, alias)| {
-                let until = if alias.ends_at > now { "until" } else { "ended" };
-                format!("{former} ({until} {})", date(alias.ends_at))
+        .map(|action| {
+            let former = service.aliases.iter().filter(|alias| alias.action == action.name).map(|alias| {
+                // Dates of one form, of which the later one is the greater text.
+                let until = if alias.until > now { "until" } else { "ended" };
+                format!("{} ({until} {})", alias.name, alias.until)
             });
-            vec![name.to_string(), description.clone(), former.collect::<Vec<_>>().join(", ")]
+            vec![action.name.clone(), action.description.clone(), former.collect::<Vec<_>>().join(", ")]
         })
         .collect();
     table::print(&["ACTION", "DESCRIPTION", "ALSO CALLED"], &rows);
 }
 
 /// Shows a service after a change, and which clients do not fit it.
-fn changed(store: &Store, service: &Service, now: UnixTime, as_json: bool) -> Result {
-    let unfit = services::unfit(store, Some(&service.audience), now)?;
+///
+/// # Errors
+/// When it cannot be written.
+pub fn show_changed(service: &ServiceJson, misfits: &[Misfit], now: UnixTime, as_json: bool) -> Result {
     if as_json {
-        let mut json = to_json(service);
+        let mut json = serde_json::to_value(service)?;
         if let Some(fields) = json.as_object_mut() {
-            fields.insert("unfit".into(), unfit_json(&unfit));
+            fields.insert("unfit".into(), serde_json::to_value(misfits)?);
         }
         return output::json(&json);
     }
     print(service, now);
-    if !unfit.is_empty() {
+    if !misfits.is_empty() {
         output::line("\nThese clients are granted what the service does not understand. They keep it:");
-        print_unfit(&unfit);
+        print_misfits(misfits);
     }
     Ok(())
 }
 
-fn print_unfit(unfit: &[Unfit]) {
-    let rows: Vec<_> = unfit
+/// Shows which clients are granted what no service understands.
+///
+/// # Errors
+/// [`CliError::Refused`] when any are.
+pub fn show_check(misfits: &[Misfit], as_json: bool) -> Result {
+    if as_json {
+        output::json(&serde_json::to_value(misfits)?)?;
+    } else if misfits.is_empty() {
+        output::line("every client is granted only what the registered services understand");
+    } else {
+        print_misfits(misfits);
+    }
+    // Those of one client stand together.
+    let clients = misfits.chunk_by(|one, next| one.client_id == next.client_id).count();
+    match clients {
+        0 => Ok(()),
+        1 => Err(CliError::Refused("1 client is granted what no service understands".into())),
+        count => Err(CliError::Refused(format!("{count} clients are granted what no service understands"))),
+    }
+}
+
+fn print_misfits(misfits: &[Misfit]) {
+    let rows: Vec<_> = misfits
         .iter()
-        .flat_map(|unfit| {
-            unfit.misfits.iter().map(|misfit| {
-                vec![
-                    unfit.client.to_string(),
-                    misfit.scope.to_string(),
-                    misfit.audiences.iter().map(Audience::as_str).collect::<Vec<_>>().join(" "),
-                    misfit.meant.clone().unwrap_or_default(),
-                ]
-            })
+        .map(|misfit| {
+            vec![
+                misfit.client_id.clone(),
+                misfit.scope.clone(),
+                misfit.audience.join(" "),
+                misfit.meant.clone().unwrap_or_default(),
+            ]
         })
         .collect();
     table::print(&["CLIENT ID", "SCOPE", "AT", "DID YOU MEAN"], &rows);
-}
-
-fn unfit_json(unfit: &[Unfit]) -> Value {
-    let rows = unfit.iter().flat_map(|unfit| {
-        unfit.misfits.iter().map(|misfit| {
-            json!({
-                "clientId": unfit.client.as_str(),
-                "scope": misfit.scope.as_str(),
-                "audience": misfit.audiences.iter().map(Audience::as_str).collect::<Vec<_>>(),
-                "meant": misfit.meant,
-            })
-        })
-    });
-    rows.collect()
-}
-
-fn to_json(service: &Service) -> Value {
-    let actions = service
-        .actions
-        .iter()
-        .map(|(name, description)| json!({"name": name.as_str(), "description": description}));
-    let aliases = service.aliases.iter().map(|(former, alias)| {
-        json!({"name": former.as_str(), "action": alias.action.as_str(), "until": date(alias.ends_at)})
-    });
-    json!({
-        "audience": service.audience.as_str(),
-        "description": service.description,
-        "actions": actions.collect::<Vec<_>>(),
-        "aliases": aliases.collect::<Vec<_>>(),
-    })
 }
 
 /// `event.create`, or `event.create=Makes an event`. A name may hold `=` only where a description follows.

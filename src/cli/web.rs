@@ -26,7 +26,7 @@ use crate::tls;
 /// How long a request may take, with its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read.
-const MAX_BYTES: u64 = 256 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Whose certificates are trusted.
 #[derive(Debug, Args)]

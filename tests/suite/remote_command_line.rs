@@ -86,6 +86,9 @@ fn what_is_there_is_shown_as_on_the_file() {
     server.verb(&["secrets", "add", "on", "--expires-in", "90d"]);
     server.verb(&["admin-keys", "add", "reader", "--role", "read,keys", "--expires", "90d"]);
     server.verb(&["audiences", "set", "billing", "--alg", "ES256"]);
+    server.verb(&["services", "add", "mail", "--description", "Mail", "--action", "mail.send=Sends a mail"]);
+    server.verb(&["services", "add", "a/b", "--action", "x.edit", "--action", "x.view"]);
+    server.verb(&["services", "rename", "a/b", "x.edit", "x.update", "--alias-for", "1h"]);
     for verb in [
         &["clients", "list"][..],
         &["clients", "show", "a/b"],
@@ -99,6 +102,11 @@ fn what_is_there_is_shown_as_on_the_file() {
         &["keys", "plan", "--rotations", "3"],
         &["keys", "verifiers"],
         &["audiences"],
+        &["services"],
+        &["services", "list"],
+        &["services", "show", "a/b"],
+        &["services", "show", "mail"],
+        &["services", "check"],
         &["admin-keys", "list"],
         &["audit"],
         &["audit", "--client", "limited"],
@@ -172,6 +180,69 @@ fn what_is_done_there_is_done() {
     assert_eq!(with_it(), 401);
     shown(&server, &["clients", "remove", "task", "--yes"]);
     assert_eq!(server.verb_json(&["clients", "list", "--json"]), serde_json::json!([]));
+}
+
+#[test]
+fn services_are_registered_and_changed_there_as_on_the_file() {
+    let server = Process::start();
+    server.verb(&["clients", "create", "--id", "old", "--audience", "event,file", "--scope", "event.edti"]);
+    let elsewhere = Process::start();
+    elsewhere.verb(&[
+        "clients",
+        "create",
+        "--id",
+        "old",
+        "--audience",
+        "event,file",
+        "--scope",
+        "event.edti",
+    ]);
+    // The same verbs: on the file of the one, and from outside on the other.
+    for verb in [
+        &["services"][..],
+        &["services", "check"],
+        &["services", "add", "file", "--action", "file.view"],
+        &["services", "add", "event", "--action", "event.view=Shows an event", "--action", "event.edit"],
+        &["services", "add", "event"],
+        &["services", "add", "e vent"],
+        &["services", "add", "twice", "--action", "a.b", "--action", "a.b"],
+        &["services", "check"],
+        &["services", "update", "event", "--description", "Calendar", "--add-action", "event.print"],
+        &["services", "update", "event", "--remove-action", "event.print", "--remove-action", "event.veiw"],
+        &["services", "update", "evnt"],
+        &["services", "rename", "event", "event.veiw", "event.see"],
+        &["services", "rename", "event", "event.view", "event.see", "--alias-for", "soon"],
+        &["services", "rename", "event", "event.view", "event.see", "--alias-for", "0s"],
+        &["services", "show", "evnt"],
+        &["services", "remove", "event"],
+        &["services", "remove", "evnt", "--yes"],
+        &["services", "update", "event", "--remove-action", "event.print"],
+        &["services", "remove", "file", "--yes"],
+        &["services", "list"],
+        &["services", "check"],
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let verb: Vec<_> = verb.iter().chain(json).copied().collect();
+            let here = server.run(&verb);
+            let there = there(&elsewhere, &verb);
+            assert_eq!(there.status.code(), here.status.code(), "{verb:?} {there:?}");
+            assert_eq!(text(&there.stderr), text(&here.stderr), "{verb:?}");
+            assert_eq!(text(&there.stdout), text(&here.stdout), "{verb:?}");
+        }
+    }
+    let renamed =
+        json(&elsewhere, &["services", "rename", "event", "event.view", "event.see", "--alias-for", "1h"]);
+    assert_eq!(renamed["aliases"][0]["name"], "event.view");
+    assert_eq!(elsewhere.verb_json(&["services", "show", "event", "--json"])["aliases"], renamed["aliases"]);
+    assert!(shown(&elsewhere, &["services", "show", "event"]).contains("event.view (until "));
+    // All pages of it.
+    for number in 0..101 {
+        let service = serde_json::json!({"audience": format!("s{number:03}")});
+        let headers = [("api-key", ADMIN_KEY), ("content-type", "application/json")];
+        let url = elsewhere.endpoint("/admin/v1/services");
+        assert_eq!(crate::support::call("POST", &url, &headers, service.to_string().as_bytes()).status, 201);
+    }
+    assert_eq!(json(&elsewhere, &["services"]).as_array().unwrap().len(), 102);
 }
 
 #[test]

@@ -6,11 +6,13 @@ mod audit;
 mod clients;
 mod keys;
 mod secrets;
+mod services;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use form_urlencoded::Serializer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -28,6 +30,7 @@ pub use audit::run as audit;
 pub use clients::run as clients;
 pub use keys::run as keys;
 pub use secrets::run as secrets;
+pub use services::run as services;
 
 /// Where the admin key is looked for when no file is named.
 pub const KEY_VARIABLE: &str = "M2MINT_ADMIN_KEY";
@@ -201,6 +204,24 @@ fn here_only(verb: &str) -> CliError {
     CliError::Usage(format!(
         "{verb} works on the database file only: run it where the server is, without --url"
     ))
+}
+
+/// Asks for each page of a list, and hands it to `take`, which answers with the cursor of the next one.
+fn pages<T: DeserializeOwned>(
+    server: &Server,
+    path: &str,
+    wanted: &[(&str, &str)],
+    mut take: impl FnMut(T) -> Option<String>,
+) -> Result {
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(wanted).extend_pairs(cursor.iter().map(|cursor| ("cursor", cursor)));
+        cursor = take(server.get(&format!("{path}?{}", query.finish()))?);
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// A path from segments that may hold anything, and words that stand for themselves.
