@@ -4,15 +4,14 @@ use std::collections::HashMap;
 
 use m2mint_keys::time::{UnixTime, millis};
 
+use crate::administration::each_client;
 use crate::model::grants::AudienceScopes;
 use crate::model::names::{is_wildcard, pattern_allows};
 use crate::model::service::{Names, PROTOCOL_SCOPES};
 use crate::model::{Audience, Client, ScopePattern, Settings, Span};
+use crate::store::clients::PageStart;
 use crate::store::grant_uses::Times;
 use crate::store::{Result, Store, clients, grant_uses, services};
-
-/// How many clients are read at a time.
-const PAGE: usize = 500;
 
 /// What was not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,58 +57,71 @@ pub struct Report {
 /// # Errors
 /// [`crate::store::StoreError`] when the file cannot be read.
 pub fn report(store: &Store, span: Span, now: UnixTime) -> Result<Report> {
+    Ok(part(store, span, now, None, usize::MAX, usize::MAX)?.0)
+}
+
+/// The same of the clients after `after`, until something is told of `enough` of them or `most` were looked at; and after
+/// which one to go on.
+///
+/// # Errors
+/// [`crate::store::StoreError`] when the file cannot be read.
+pub fn part(
+    store: &Store,
+    span: Span,
+    now: UnixTime,
+    after: Option<PageStart>,
+    enough: usize,
+    most: usize,
+) -> Result<(Report, Option<PageStart>)> {
     let cutoff = UnixTime::from_millis(now.millis().saturating_sub(millis(span.0)));
     let since = store.read(grant_uses::since)?;
     let renamed = store.read(services::renamed)?;
     let grants_are_known = since.is_some_and(|since| since <= cutoff);
     let mut report = Report { cutoff, since, unused: Vec::new(), changed_since: 0 };
-    let mut after = None;
-    loop {
-        let (page, next) = store.read(|db| clients::page(db, after.as_ref(), PAGE, None))?;
-        for client in page.into_iter().filter(|client| client.created_at <= cutoff) {
-            let id = client.id.as_str();
-            let mut judge = Judge {
-                narrower: client.settings.clone(),
-                what: Vec::new(),
-                uses: store.read(|db| grant_uses::of(db, id))?,
-                renamed: &renamed,
-                cutoff,
-            };
-            let secrets = store.read(|db| clients::secrets(db, id))?;
-            // What a secret was used for stays known when the secret is gone.
-            let last = secrets.iter().filter_map(|secret| secret.last_used_at).max();
-            let last = last.max(judge.last(|_, _| true));
-            if last.is_none_or(|last| last < cutoff) {
-                // Whoever has a new secret may be about to use it.
-                if secrets.iter().any(|secret| secret.created_at > cutoff) {
-                    continue;
-                }
-                judge.what.push((What::Client, last));
-                judge.narrower.enabled = Some(false);
-            } else {
-                for secret in &secrets {
-                    let is_live = secret.expires_at.is_none_or(|end| end > now);
-                    let is_unused = secret.last_used_at.is_none_or(|last| last < cutoff);
-                    if is_live && is_unused && secret.created_at <= cutoff {
-                        judge.what.push((What::Secret(secret.id), secret.last_used_at));
-                    }
-                }
-                if client.updated_at > cutoff {
-                    report.changed_since += 1;
-                } else if grants_are_known {
-                    judge.grants(&client.settings);
+    let next = each_client(store, after, most, &mut |client| {
+        if client.created_at > cutoff {
+            return Ok(false);
+        }
+        let id = client.id.as_str();
+        let mut judge = Judge {
+            narrower: client.settings.clone(),
+            what: Vec::new(),
+            uses: store.read(|db| grant_uses::of(db, id))?,
+            renamed: &renamed,
+            cutoff,
+        };
+        let secrets = store.read(|db| clients::secrets(db, id))?;
+        // What a secret was used for stays known when the secret is gone.
+        let last = secrets.iter().filter_map(|secret| secret.last_used_at).max();
+        let last = last.max(judge.last(|_, _| true));
+        if last.is_none_or(|last| last < cutoff) {
+            // Whoever has a new secret may be about to use it.
+            if secrets.iter().any(|secret| secret.created_at > cutoff) {
+                return Ok(false);
+            }
+            judge.what.push((What::Client, last));
+            judge.narrower.enabled = Some(false);
+        } else {
+            for secret in &secrets {
+                let is_live = secret.expires_at.is_none_or(|end| end > now);
+                let is_unused = secret.last_used_at.is_none_or(|last| last < cutoff);
+                if is_live && is_unused && secret.created_at <= cutoff {
+                    judge.what.push((What::Secret(secret.id), secret.last_used_at));
                 }
             }
-            let Judge { narrower, what, .. } = judge;
-            if !what.is_empty() {
-                report.unused.push(Unused { client, what, narrower });
+            if client.updated_at > cutoff {
+                report.changed_since += 1;
+            } else if grants_are_known {
+                judge.grants(&client.settings);
             }
         }
-        after = next;
-        if after.is_none() {
-            return Ok(report);
+        let Judge { narrower, what, .. } = judge;
+        if !what.is_empty() {
+            report.unused.push(Unused { client, what, narrower });
         }
-    }
+        Ok(report.unused.len() >= enough)
+    })?;
+    Ok((report, next))
 }
 
 /// Looks at the grants of one client.

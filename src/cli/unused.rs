@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use m2mint_keys::time::UnixTime;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::administration::unused::{self, Report, What};
+use crate::administration::unused;
 use crate::cli::output::{self, CliError, Result, date};
 use crate::cli::table;
+use crate::http::v1::types::{Unused as UnusedJson, UnusedPage};
+use crate::http::v1::unused::render;
 use crate::model::declaration::write;
-use crate::model::{Audience, ScopePattern, Span};
+use crate::model::{ClientId, Settings, Span};
 use crate::store::Store;
 
 /// What the verb says of itself.
@@ -40,62 +42,88 @@ pub struct Unused {
 /// # Errors
 /// When the database cannot be read, or the file not be written.
 pub fn run(store: &Store, arguments: &Unused, now: UnixTime, as_json: bool) -> Result {
-    let span = Span::parse(&arguments.span).map_err(|error| CliError::Usage(format!("--for: {error}")))?;
-    let report = unused::report(store, span, now)?;
-    if let Some(path) = &arguments.trim {
-        trim(path, &report, span)?;
-    }
-    if as_json {
-        return output::json(&to_json(&report));
-    }
-    let when = |last: &Option<UnixTime>| last.map_or_else(|| "never".to_owned(), date);
-    let rows: Vec<_> = report
-        .unused
-        .iter()
-        .flat_map(|unused| {
-            let row = |(what, last): &(What, Option<UnixTime>)| {
-                vec![unused.client.id.to_string(), in_words(what), when(last)]
-            };
-            unused.what.iter().map(row)
-        })
-        .collect();
-    if rows.is_empty() {
-        output::line(&format!("nothing that can be judged was unused for {span}"));
-    } else {
-        table::print(&["CLIENT ID", "NOT USED", "LAST USED"], &rows);
-    }
-    match report.since {
-        Some(since) if since <= report.cutoff => {}
-        Some(since) => output::line(&format!(
-            "the uses of grants are written down since {}: for {span} nothing is known of them yet",
-            date(since)
-        )),
-        None => output::line("no use of a grant is written down yet: nothing is known of them"),
-    }
-    if report.changed_since > 0 {
-        output::line(&format!(
-            "{} clients were changed since {}: what they were granted then is not judged yet",
-            report.changed_since,
-            date(report.cutoff)
-        ));
-    }
-    if let Some(path) = &arguments.trim {
-        output::line(&format!("what was used is in {0}: m2mint apply {0} --dry-run", path.display()));
-    }
-    Ok(())
+    let report = unused::report(store, arguments.span()?, now)?;
+    let narrower = report.unused.iter().filter(|unused| unused.narrower != unused.client.settings);
+    let narrower: Vec<_> =
+        narrower.map(|unused| (unused.client.id.clone(), unused.narrower.clone())).collect();
+    arguments.show(&render(report), &narrower, now, as_json)
 }
 
-fn trim(path: &Path, report: &Report, span: Span) -> Result {
+impl Unused {
+    /// For how long something was not used that is told.
+    ///
+    /// # Errors
+    /// When it is no duration.
+    pub fn span(&self) -> Result<Span> {
+        Span::parse(&self.span).map_err(|error| CliError::Usage(format!("--for: {error}")))
+    }
+
+    /// Shows what was found, and writes `narrower`, what grants no more than was used, where that is asked for.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn show(
+        &self,
+        found: &UnusedPage,
+        narrower: &[(ClientId, Settings)],
+        now: UnixTime,
+        as_json: bool,
+    ) -> Result {
+        let span = self.span()?;
+        if let Some(path) = &self.trim {
+            trim(path, narrower, span, now)?;
+        }
+        if as_json {
+            return output::json(&json!({
+                "unused": found.unused,
+                "usedBefore": found.used_before,
+                "grantUsesSince": found.grant_uses_since,
+                "changedSince": found.changed_since,
+            }));
+        }
+        let rows: Vec<_> = found
+            .unused
+            .iter()
+            .map(|unused| {
+                let last = unused.last_used_at.clone().unwrap_or_else(|| "never".to_owned());
+                vec![unused.client_id.clone(), in_words(unused), last]
+            })
+            .collect();
+        if rows.is_empty() {
+            output::line(&format!("nothing that can be judged was unused for {span}"));
+        } else {
+            table::print(&["CLIENT ID", "NOT USED", "LAST USED"], &rows);
+        }
+        match &found.grant_uses_since {
+            // Dates of one form, of which the later one is the greater text.
+            Some(since) if *since <= found.used_before => {}
+            Some(since) => output::line(&format!(
+                "the uses of grants are written down since {since}: for {span} nothing is known of them yet"
+            )),
+            None => output::line("no use of a grant is written down yet: nothing is known of them"),
+        }
+        if found.changed_since > 0 {
+            output::line(&format!(
+                "{} clients were changed since {}: what they were granted then is not judged yet",
+                found.changed_since, found.used_before
+            ));
+        }
+        if let Some(path) = &self.trim {
+            output::line(&format!("what was used is in {0}: m2mint apply {0} --dry-run", path.display()));
+        }
+        Ok(())
+    }
+}
+
+fn trim(path: &Path, narrower: &[(ClientId, Settings)], span: Span, now: UnixTime) -> Result {
     let mut text = format!(
         "# What clients used in the {span} before {}, where that is less than they are granted.\n\
          # Not all clients stand here: never apply it with --prune.\n",
-        date(UnixTime::from_millis(report.cutoff.millis().saturating_add(m2mint_keys::time::millis(span.0)))),
+        date(now),
     );
-    for unused in &report.unused {
-        if unused.narrower != unused.client.settings {
-            text.push('\n');
-            text.push_str(&write::client(&unused.client.id, &unused.narrower, &[]));
-        }
+    for (id, settings) in narrower {
+        text.push('\n');
+        text.push_str(&write::client(id, settings, &[]));
     }
     let written = OpenOptions::new()
         .write(true)
@@ -106,50 +134,14 @@ fn trim(path: &Path, report: &Report, span: Span) -> Result {
     written.map_err(|error| CliError::Failed(format!("{} cannot be written: {error}", path.display())))
 }
 
-fn in_words(what: &What) -> String {
-    let at = |audience: &Option<Audience>| {
-        audience.as_ref().map(|audience| format!(" at {audience}")).unwrap_or_default()
-    };
-    match what {
-        What::Client => "the client".into(),
-        What::Secret(id) => format!("secret {id}"),
-        What::Audience(audience) => format!("audience {audience}"),
-        What::Scope(scope, audience) => format!("{scope}{}", at(audience)),
-        What::Wildcard(scope, audience, used) => {
-            let used: Vec<_> = used.iter().map(ScopePattern::as_str).collect();
-            format!("{scope}{} but {}", at(audience), used.join(" "))
-        }
+fn in_words(unused: &UnusedJson) -> String {
+    let at = unused.audience.as_ref().map(|audience| format!(" at {audience}")).unwrap_or_default();
+    let scope = unused.scope.as_deref().unwrap_or_default();
+    match (&*unused.kind, unused.secret, &unused.used) {
+        ("client", ..) => "the client".into(),
+        ("secret", Some(id), _) => format!("secret {id}"),
+        ("audience", ..) => format!("audience {}", unused.audience.as_deref().unwrap_or_default()),
+        ("wildcard", _, Some(used)) => format!("{scope}{at} but {}", used.join(" ")),
+        _ => format!("{scope}{at}"),
     }
-}
-
-fn to_json(report: &Report) -> Value {
-    let rows = report.unused.iter().flat_map(|unused| {
-        unused.what.iter().map(|(what, last)| {
-            let (kind, secret, audience, scope, used) = match what {
-                What::Client => ("client", None, None, None, None),
-                What::Secret(id) => ("secret", Some(*id), None, None, None),
-                What::Audience(audience) => ("audience", None, Some(audience), None, None),
-                What::Scope(scope, audience) => ("scope", None, audience.as_ref(), Some(scope), None),
-                What::Wildcard(scope, audience, used) => {
-                    let used: Vec<_> = used.iter().map(ScopePattern::as_str).collect();
-                    ("wildcard", None, audience.as_ref(), Some(scope), Some(used))
-                }
-            };
-            json!({
-                "clientId": unused.client.id.as_str(),
-                "kind": kind,
-                "secret": secret,
-                "audience": audience.map(Audience::as_str),
-                "scope": scope.map(ScopePattern::as_str),
-                "used": used,
-                "lastUsedAt": last.map(date),
-            })
-        })
-    });
-    json!({
-        "unused": rows.collect::<Vec<_>>(),
-        "usedBefore": date(report.cutoff),
-        "grantUsesSince": report.since.map(date),
-        "changedSince": report.changed_since,
-    })
 }

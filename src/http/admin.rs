@@ -42,6 +42,7 @@ const CALLS: &[(Method, &str, Role)] = &[
     (Method::POST, "/admin/v1/clients/{}/secrets", Role::Clients),
     (Method::POST, "/admin/v1/clients/{}/secrets/rotate", Role::Clients),
     (Method::DELETE, "/admin/v1/clients/{}/secrets/{}", Role::Clients),
+    (Method::GET, "/admin/v1/unused", Role::Read),
     (Method::GET, "/admin/v1/services", Role::Read),
     (Method::POST, "/admin/v1/services", Role::Clients),
     (Method::GET, "/admin/v1/services/{}", Role::Read),

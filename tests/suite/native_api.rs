@@ -694,3 +694,62 @@ fn a_page_of_services_ends_at_so_many_bytes() {
     assert!((1..8).contains(&first["services"].as_array().unwrap().len()), "{}", first["nextCursor"]);
     assert_eq!(on_all_pages(&server, "/services?limit=500", "services").len(), 8);
 }
+
+#[test]
+fn what_clients_do_not_use_is_told_in_pages() {
+    let server = Server::start();
+    let secrets: Vec<_> = (0..5)
+        .map(|number| {
+            let grants = json!({"event": ["event.view", "event.create"], "file": ["file.*"]});
+            let client = json!({"clientId": format!("c{number}"), "audienceScopes": grants});
+            make(&server, &client)["clientSecret"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let ask = |number: usize| {
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &*format!("c{number}")),
+            ("client_secret", &*secrets[number]),
+            ("audience", "event"),
+            ("scope", "event.view"),
+        ];
+        assert_eq!(crate::support::post_form(&server.token_url(), &fields).status, 200);
+    };
+    ask(0);
+    server.pass(86_400);
+    ask(1);
+    // What is used is written down behind.
+    server.pass(3600);
+    let first = get(&server, "/unused?for=12h&limit=2");
+    let row = |id: &str, kind: &str, audience: Value, scope: Value, last: Value| json!({"clientId": id, "kind": kind, "secret": null, "audience": audience, "scope": scope, "used": null, "lastUsedAt": last});
+    let unused = json!([
+        row("c0", "client", Value::Null, Value::Null, json!("2027-01-15T08:00:00Z")),
+        row("c1", "audience", json!("file"), Value::Null, Value::Null),
+        row("c1", "scope", json!("event"), json!("event.create"), Value::Null),
+    ]);
+    assert_eq!(first["unused"], unused, "{first}");
+    assert_eq!(
+        (&first["usedBefore"], &first["grantUsesSince"]),
+        (&json!("2027-01-15T21:00:00Z"), &json!("2027-01-15T08:00:00Z"))
+    );
+    assert_eq!(
+        (&first["narrower"][0]["enabled"], &first["narrower"][0]["scope"]),
+        (&json!(false), &json!(["event.view", "event.create", "file.*"]))
+    );
+    assert_eq!(
+        (&first["narrower"][1]["audience"], &first["narrower"][1]["scope"]),
+        (&json!(["event"]), &json!(["event.view"]))
+    );
+    let all = on_all_pages(&server, "/unused?for=12h&limit=2", "narrower");
+    let ids: Vec<_> = all.iter().map(|client| client["clientId"].clone()).collect();
+    assert_eq!(ids, ["c0", "c1", "c2", "c3", "c4"]);
+    assert_eq!(get(&server, "/unused")["unused"], json!([]), "nothing is as old as a month");
+    assert_eq!(get(&server, "/clients/c1")["audience"], json!(["event", "file"]), "to look changes nothing");
+    for query in ["for=soon", "for=1", "limit=0", "cursor=x", "span=1d"] {
+        assert_problem(
+            &v1(&server, "GET", &format!("/unused?{query}"), &[], &Value::Null),
+            400,
+            "invalid-request",
+        );
+    }
+}

@@ -3,11 +3,15 @@
 use form_urlencoded::Serializer;
 use serde_json::{Value, json};
 
-use super::{Server, here_only, path};
+use super::{Server, pages, path};
 use crate::cli::clients::{Action, Listing, show, show_made};
 use crate::cli::output::{self, CliError, Result};
+use crate::cli::unused::Unused;
+use crate::clock::Clock;
 use crate::http::v1::clients::render_settings;
-use crate::http::v1::types::{Client as ClientJson, ClientChange, ClientMade, Clients, NewClient, Secret};
+use crate::http::v1::types::{
+    Client as ClientJson, ClientChange, ClientMade, Clients, NewClient, Secret, UnusedPage,
+};
 use crate::model::grants::AudienceScopes;
 use crate::model::restrictions::parse_moment;
 use crate::model::{
@@ -67,7 +71,7 @@ pub fn run(server: &Server, action: &Action, as_json: bool) -> Result {
                 server.change("PATCH", &path(&["clients", id]), Some(&etag), &change)?;
             show(&client(&changed)?, as_json)
         }
-        Action::Unused(_) => Err(here_only("clients unused")),
+        Action::Unused(wanted) => unused(server, wanted, as_json),
         Action::Remove { id, yes } => {
             require(server, id)?;
             output::confirm(
@@ -102,6 +106,27 @@ pub fn require(server: &Server, id: &str) -> Result<(ClientJson, String)> {
         }
         other => other,
     }
+}
+
+/// What clients have and did not use: the pages as one.
+fn unused(server: &Server, wanted: &Unused, as_json: bool) -> Result {
+    let span = wanted.span()?.to_string();
+    let mut all: Option<UnusedPage> = None;
+    pages(server, "/unused", &[("for", &span)], |page: UnusedPage| {
+        let next = page.next_cursor.clone();
+        match &mut all {
+            None => all = Some(page),
+            Some(all) => {
+                all.unused.extend(page.unused);
+                all.narrower.extend(page.narrower);
+                all.changed_since += page.changed_since;
+            }
+        }
+        next
+    })?;
+    let Some(all) = all else { return Ok(()) };
+    let narrower = all.narrower.iter().map(|json| client(json).map(|client| (client.id, client.settings)));
+    wanted.show(&all, &narrower.collect::<Result<Vec<_>>>()?, Clock::system().wall(), as_json)
 }
 
 /// Hands every client to `look`, oldest first, until it answers `false`.

@@ -11,6 +11,7 @@ use crate::http::v1::types::{
     AuditReport, AuditWanted, Client, ClientChange, ClientMade, Clients, ClientsWanted, Keys, Misfits,
     MisfitsWanted, NewAdminKey, NewClient, NewSecret, NewService, Plan, PlanWanted, Revocation, Rotation,
     RotationWanted, SecretMade, SecretRotation, Secrets, Service, ServiceChange, Services, ServicesWanted,
+    UnusedPage, UnusedWanted,
 };
 
 const JSON: &str = "application/json";
@@ -32,6 +33,7 @@ pub fn schemas() -> Map<String, Value> {
     add::<SecretMade>(&mut all);
     add::<NewSecret>(&mut all);
     add::<SecretRotation>(&mut all);
+    add::<UnusedPage>(&mut all);
     add::<Services>(&mut all);
     add::<Service>(&mut all);
     add::<NewService>(&mut all);
@@ -167,6 +169,9 @@ pub fn operations() -> Vec<Operation> {
         .parameter(client())
         .parameter(in_path("secretId", "Its id.", json!({"type": "integer", "format": "int64"}), &json!(1)))
         .answer("204", "It is gone.", "", &Value::Null),
+        call("get", "/unused", "clients", "listUnused", "Lists what clients have and did not use")
+            .query::<UnusedWanted>()
+            .answer("200", "A page.", JSON, &schema("UnusedPage")),
         call("get", "/services", "services", "listServices", "Lists registered services, by audience")
             .query::<ServicesWanted>()
             .answer("200", "A page.", JSON, &schema("Services")),

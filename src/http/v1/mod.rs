@@ -8,6 +8,7 @@
 //! | [`types`] | requests and answers |
 //! | [`clients`], [`secrets`] | clients and their secrets |
 //! | [`services`] | registered services, and what clients are granted that none of them understands |
+//! | [`unused`] | what clients have and did not use |
 //! | [`keys`] | signing keys: their states, their plan, rotation, revocation |
 //! | [`audiences`] | what tokens for an audience are signed with |
 //! | [`admin_keys`] | who may administer |
@@ -25,6 +26,7 @@ pub mod reply;
 pub mod secrets;
 pub mod services;
 pub mod types;
+pub mod unused;
 
 use std::future::{Ready, ready};
 
@@ -114,6 +116,7 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(services::get_misfits))
                 .route(web::head().to(services::get_misfits)),
         )
+        .service(readable("/unused").route(web::get().to(unused::get)).route(web::head().to(unused::get)))
         .service(readable("/keys").route(web::get().to(keys::get_list)).route(web::head().to(keys::get_list)))
         .service(
             readable("/keys/plan").route(web::get().to(keys::get_plan)).route(web::head().to(keys::get_plan)),

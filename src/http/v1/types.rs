@@ -562,6 +562,61 @@ pub struct MisfitsWanted {
     pub cursor: Option<String>,
 }
 
+/// What to call unused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UnusedWanted {
+    /// What was not used for so long; `30d` when not given.
+    #[serde(rename = "for")]
+    #[param(value_type = Option<grammar::Duration>, inline)]
+    pub span: Option<String>,
+    /// Of how many clients on a page.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    pub limit: Option<usize>,
+    /// `nextCursor` of the page before.
+    #[param(format = "clients-cursor")]
+    pub cursor: Option<String>,
+}
+
+/// Something that a client has and did not use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unused {
+    /// The client.
+    pub client_id: String,
+    /// `client`, all of it; or a `secret`, everything at an `audience`, a `scope`, or a `wildcard` of which only a part was used.
+    pub kind: String,
+    /// The id of the secret.
+    pub secret: Option<i64>,
+    /// The audience; null for a scope that goes with any.
+    pub audience: Option<String>,
+    /// The scope, or the wildcard.
+    pub scope: Option<String>,
+    /// What was used of the wildcard.
+    pub used: Option<Vec<String>>,
+    /// When it was last used, as far as that is known.
+    pub last_used_at: Option<String>,
+}
+
+/// A page of what clients have and did not use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnusedPage {
+    /// What was not used, by client. There may be nothing on a page that is not the last.
+    pub unused: Vec<Unused>,
+    /// Those of the clients whose grants were not all used, as they would be with no more than was.
+    pub narrower: Vec<Client>,
+    /// From when on uses count.
+    pub used_before: String,
+    /// Since when the uses of grants are written down; null when none is. Before that nothing is known of them.
+    pub grant_uses_since: Option<String>,
+    /// How many clients were changed since `usedBefore`: what they were granted then is not judged. Of those that this page is about.
+    pub changed_since: usize,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
 /// A signing key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
