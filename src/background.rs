@@ -6,11 +6,14 @@ use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::traces;
+
 /// How much such a thread gives way, as `nice` counts it: on a single core, a token that is asked for comes first.
 const NICENESS: i32 = 10;
 
 /// Runs `work` on a thread of its own.
 pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let work = traces::carried(work);
     spawn_blocking(|| {
         give_way();
         work()

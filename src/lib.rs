@@ -1,7 +1,7 @@
 //! m2mint, the machine-to-machine authorization server, as a library: what its binary and its tests are made of.
 //!
 //! Imports point one way: `cli` → `server` → `serving` → `http2` → `http` → `issuer`, `limits`, `administration`, `backup`, `explanation`, `rotation` → `audit`, `directory` → `store` →
-//! `metrics`, `outgoing`, `model` → `m2mint_keys`.
+//! `metrics`, `traces` → `outgoing`, `model` → `m2mint_keys`.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ pub mod startup;
 pub mod store;
 pub mod systemd;
 pub mod tls;
+pub mod traces;
 pub mod witness;
 
 /// Compiles and runs the Rust of the README.

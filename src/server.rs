@@ -33,9 +33,14 @@ use crate::rotation::also::Also;
 use crate::rotation::keeper::{Keeper, Running};
 use crate::serving::{self, Apps, Serving};
 use crate::startup::{self, Open, StartError};
+use crate::traces::{Traces, TracesError};
 
 /// How long a stopping server waits for requests that are under way.
 const PATIENCE: Duration = Duration::from_millis(4_500);
+/// How long it may take in all.
+const END: Duration = Duration::from_millis(4_900);
+/// How long, of that, the last traces may take to the collector.
+const FLUSH: Duration = Duration::from_secs(1);
 /// How long nothing must have begun before a stopping server is sure that nothing comes.
 const QUIET: Duration = Duration::from_millis(60);
 /// How often it looks.
@@ -56,6 +61,7 @@ pub struct Server {
     ended: tokio::task::JoinHandle<io::Result<()>>,
     keeper: Running,
     backups: Schedule,
+    traces: Traces,
 }
 
 impl Server {
@@ -103,7 +109,13 @@ impl Server {
             connections: Arc::clone(&connections),
             dashboard: Dashboard::new(config.session_idle, config.tls.is_some()),
         });
-        let exchanges = Exchanges::new(config.connections.request_time, metrics, config.base_path.clone());
+        let traces = Traces::start(&config.traces)?;
+        let exchanges = Exchanges::new(
+            config.connections.request_time,
+            metrics,
+            config.base_path.clone(),
+            traces.clone(),
+        );
         let exchanges = Data::new(exchanges.map_err(StartError::from)?);
         let queue_time = config.connections.queue_time;
         let (app_state, app_exchanges) = (state.clone(), exchanges.clone());
@@ -143,7 +155,7 @@ impl Server {
         let server = server.run();
         let handle = server.handle();
         let ended = tokio::spawn(server);
-        let keeper = open.keeper.start()?;
+        let keeper = open.keeper.start(traces.clone())?;
         let backups = Schedule::start(
             &config.backup,
             Arc::clone(&state.store),
@@ -164,6 +176,7 @@ impl Server {
             ended,
             keeper,
             backups,
+            traces,
         })
     }
 
@@ -269,6 +282,10 @@ impl Server {
             tracing::error!("the key keeper did not end as it should");
         }
         self.state.store.checkpoint();
+        let (traces, patience) = (self.traces, FLUSH.min(END.saturating_sub(begun_to_stop.elapsed())));
+        if tokio::task::spawn_blocking(move || traces.stop(patience)).await.is_err() {
+            tracing::error!("traces did not end as they should");
+        }
         listeners::let_go(turned_away);
     }
 }
@@ -282,6 +299,9 @@ pub enum ServeError {
     /// The system.
     #[error("the system refuses what the server needs: {0}")]
     Io(#[from] io::Error),
+    /// The configuration asks for traces.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
 }
 
 fn issuer_settings(config: &Config, listeners: &Listeners) -> issuer::Settings {

@@ -30,7 +30,7 @@ const fn secret(name: &'static str, default: &'static str, about: &'static str, 
 }
 
 /// Every key, in the order in which it is shown.
-pub const KEYS: [Key; 46] = [
+pub const KEYS: [Key; 48] = [
     key("listen", "127.0.0.1:3567", "address and port, unix:PATH, or systemd (its socket)"),
     key("admin.listen", "none", "address and port or unix:PATH of the admin API, which is nowhere else then"),
     key(
@@ -130,6 +130,16 @@ pub const KEYS: [Key; 46] = [
         "metrics.clients",
         "100",
         "how many pairs of client and audience /metrics tells by name, the busiest ones",
+    ),
+    key(
+        "traces.endpoint",
+        "none",
+        "URL of an OpenTelemetry collector, where the program was built with the feature opentelemetry",
+    ),
+    key(
+        "traces.sample_ratio",
+        "0.01",
+        "the part of the requests that begin a trace, where no caller has begun one",
     ),
     key("jwks.also", "none", "URLs or files with public keys of another issuer, published beside ours"),
     key("jwks.also_until", "none", "until when they are: when the last token of that issuer expires"),

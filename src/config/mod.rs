@@ -26,6 +26,7 @@ use crate::model::Host;
 use crate::model::audience::AudienceAlgorithm;
 use crate::model::key_source::Others;
 use crate::model::rule::Rules;
+use crate::traces;
 
 pub use layers::{Origin, Sources};
 
@@ -152,6 +153,8 @@ pub struct Config {
     pub metrics_clients: usize,
     /// Whose keys are published beside ours.
     pub also: Others,
+    /// Where traces go.
+    pub traces: traces::Settings,
 }
 
 /// The backups that a server makes by itself.

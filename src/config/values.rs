@@ -22,10 +22,11 @@ use crate::config::{
 };
 use crate::limits::{self, source::TrustedProxy};
 use crate::model::audience::AudienceAlgorithm;
-use crate::model::key_source::{Others, Source};
+use crate::model::key_source::{Others, Source, is_protected};
 use crate::model::restrictions::{moment, parse_moment};
 use crate::model::rule::{Rule, Rules};
 use crate::model::{Host, Span};
+use crate::traces;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3567));
 const MOST_WORKERS: usize = 256;
@@ -158,6 +159,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
     let metrics_clients =
         reader.value("metrics.clients", 100, parse_within(0..=MOST_NAMED_CLIENTS), usize::to_string);
     let rules = Rules(reader.listed("forward_auth.rules", Vec::new(), &[';'], Rule::parse));
+    let traces = reader.traces(insecure);
     let also = reader.also(insecure);
     reader.check_times(lifetime, max_lifetime, &rotation);
     let shown = KEYS.iter().filter_map(|key| reader.shown.remove(key.name)).collect();
@@ -190,6 +192,7 @@ pub fn read(sources: &Sources, layers: &Layers, problems: &mut Problems) -> (Opt
         metrics_public,
         metrics_clients,
         also,
+        traces,
     });
     (config, shown)
 }
@@ -257,6 +260,22 @@ impl Reader<'_> {
         Others { sources, until }
     }
 
+    fn traces(&mut self, insecure: bool) -> traces::Settings {
+        let endpoint = self.value("traces.endpoint", None, parse_collector, |endpoint| {
+            endpoint.as_ref().map_or("none".into(), Url::to_string)
+        });
+        let sampled = self.value("traces.sample_ratio", 10_000, parse_part, show_part);
+        if endpoint.is_some() && !traces::BUILT_IN {
+            let reason = "this program was built without traces: build it with --features opentelemetry, or leave this out";
+            self.problem("traces.endpoint", reason);
+        }
+        if endpoint.as_ref().is_some_and(|url| !insecure && !is_protected(url)) {
+            let reason = "it is not https: anybody on the way could read who asks for what (insecure = true allows it)";
+            self.problem("traces.endpoint", reason);
+        }
+        traces::Settings { endpoint, sampled }
+    }
+
     fn show(&mut self, key: &'static str, value: String, origin: Origin) {
         self.shown.insert(key, Shown { key, value, origin });
     }
@@ -264,8 +283,9 @@ impl Reader<'_> {
     fn problem(&mut self, key: &'static str, reason: &str) {
         let secret = Key::named(key).is_some_and(|key| key.secret);
         let given = self.layers.get(key);
-        // A URL may hold a password, which is what is wrong with it then.
-        let has_password = |text: &String| Url::parse(text).is_ok_and(|url| url.password().is_some());
+        // A URL may hold a password, or a user whose name is one, which is what is wrong with it then.
+        let has_user = |url: Url| !url.username().is_empty() || url.password().is_some();
+        let has_password = |text: &String| Url::parse(text).is_ok_and(has_user);
         let secret = secret || given.is_some_and(|given| given.texts.iter().any(has_password));
         let value = given.filter(|_| !secret).map(|given| given.texts.join(", "));
         let value =
@@ -669,6 +689,40 @@ fn parse_issuer(text: &str) -> Result<String, String> {
         return Err("it may hold visible ASCII characters only".into());
     }
     Ok(text.to_owned())
+}
+
+/// The URL for traces: that of a collector gets the path that OTLP says.
+fn parse_collector(text: &str) -> Result<Option<Url>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let mut url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+    let is_plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
+        return Err("it must be an http or https URL without user, query and fragment, such as http://127.0.0.1:4318; what \
+             a collector wants to know of its senders is set in OTEL_EXPORTER_OTLP_HEADERS"
+            .into());
+    }
+    if url.path() == "/" {
+        url.set_path("/v1/traces");
+    }
+    Ok(Some(url))
+}
+
+/// A part of one, in millionths.
+fn parse_part(text: &str) -> Result<u32, String> {
+    let part = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
+    // Between nothing and a million, it loses only what is less than a millionth.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let millionths = part.map(|part: f64| (part * 1e6).round() as u32);
+    millionths.ok_or_else(|| "write a number between 0 and 1".into())
+}
+
+fn show_part(millionths: &u32) -> String {
+    (f64::from(*millionths) / 1e6).to_string()
 }
 
 fn parse_bool(text: &str) -> Result<bool, String> {

@@ -226,6 +226,12 @@ impl PublicError {
         self.error.cause.as_deref().or(Some(&self.error.description))
     }
 
+    /// What a program reads.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.error.code.name()
+    }
+
     /// Whether this is one of many and says nothing that the log does not say once for all of them.
     #[must_use]
     pub fn is_overload(&self) -> bool {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::Version;
 use actix_web::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue};
+use actix_web::http::{StatusCode, Version};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
@@ -23,10 +23,12 @@ use crate::http::State;
 use crate::http::dashboard::error::DashboardError;
 use crate::http::error::problem::Problem;
 use crate::http::error::{AdminError, PublicError};
+use crate::http::span;
 use crate::limits::{self, source::Source};
 use crate::metrics::endpoint::{Endpoint, Outcome};
 use crate::metrics::{self, Metrics};
 use crate::model::audit::Origin;
+use crate::traces::{self, Span, Traces};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,6 +50,8 @@ pub struct Exchanges {
     metrics: Arc<Metrics>,
     /// Where the public API is.
     base_path: String,
+    /// What is recorded.
+    traces: Traces,
 }
 
 impl Exchanges {
@@ -55,7 +59,12 @@ impl Exchanges {
     ///
     /// # Errors
     /// [`CryptoError`] when there is no randomness to be had.
-    pub fn new(longest: Duration, metrics: Arc<Metrics>, base_path: String) -> Result<Self, CryptoError> {
+    pub fn new(
+        longest: Duration,
+        metrics: Arc<Metrics>,
+        base_path: String,
+        traces: Traces,
+    ) -> Result<Self, CryptoError> {
         Ok(Self {
             under_way: AtomicUsize::new(0),
             begun: AtomicU64::new(0),
@@ -64,6 +73,7 @@ impl Exchanges {
             first_id: u64::from_be_bytes(crypto::random()?),
             metrics,
             base_path,
+            traces,
         })
     }
 
@@ -116,10 +126,18 @@ pub async fn surround(
     let longest = Duration::from_millis(exchanges.longest.load(Ordering::Relaxed));
     let endpoint = Endpoint::at(request.path(), &exchanges.base_path);
     let count = |outcome| exchanges.metrics.count(endpoint, outcome, began.elapsed());
-    let mut response = match tokio::time::timeout(longest, next.call(request)).await {
-        Ok(response) => response.inspect_err(|_| count(Outcome::Failed))?,
+    let span = span::begin(&exchanges.traces, &request, &id);
+    let handled = traces::within(span.as_ref(), next.call(request));
+    let mut response = match tokio::time::timeout(longest, handled).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            count(Outcome::Failed);
+            span::failed(span, error.as_response_error().status_code(), None);
+            return Err(error);
+        }
         Err(_) => {
             count(Outcome::TooSlow);
+            span::failed(span, StatusCode::REQUEST_TIMEOUT, Some("timeout"));
             // In HTTP/2, only this stream ends: others share the connection.
             if !is_multiplexed {
                 busy.as_ref().inspect(|busy| busy.stop_reading());
@@ -128,7 +146,8 @@ pub async fn surround(
         }
     };
     count(outcome(&response));
-    note_refusal(&response);
+    note_refusal(&response, span.as_ref());
+    span::answered(span, &response);
     if response.status().is_server_error() {
         log_failure(&response, &id);
     }
@@ -192,8 +211,8 @@ fn outcome(response: &ServiceResponse<impl MessageBody>) -> Outcome {
     }
 }
 
-/// Notes for the audit log that somebody was not let in.
-fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
+/// Notes for the audit log that somebody was not let in, and in the trace which client it said to be.
+fn note_refusal(response: &ServiceResponse<impl MessageBody>, span: Option<&Span>) {
     let Some(error) = response.response().error() else { return };
     let public = error.as_error::<PublicError>().and_then(PublicError::not_let_in);
     let problem = || error.as_error::<Problem>().and_then(Problem::not_let_in);
@@ -203,16 +222,18 @@ fn note_refusal(response: &ServiceResponse<impl MessageBody>) {
     let (Some(refused), Some(state)) = (refused, response.request().app_data::<Data<State>>()) else {
         return;
     };
+    // What is no client's id may be anything.
+    let is_client = |id: &&str| state.directory.client(id, &state.directory.guard()).is_some();
+    if let (Some(span), Some(client)) = (span, refused.client.filter(is_client)) {
+        span.note("m2mint.client.id", client);
+    }
     let why = if refused.too_many { metrics::Refused::TooMany } else { metrics::Refused::Denied };
     state.metrics.count_refused(refused.door, why);
     state.keeper.refusals().note(refused.door, || Refused {
         door: refused.door,
         at: state.clock.wall(),
         origin: origin(response.request(), state, refused.actor.unwrap_or("unknown")),
-        client: refused
-            .client
-            .filter(|id| state.directory.client(id, &state.directory.guard()).is_some())
-            .map(str::to_owned),
+        client: refused.client.filter(is_client).map(str::to_owned),
         reason: refused.reason.into_owned(),
     });
 }

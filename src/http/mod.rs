@@ -21,6 +21,7 @@
 //! | [`request`] | bodies, HTTP Basic, the admin API's JSON |
 //! | [`error`] | every error that leaves the server |
 //! | [`exchange`] | what surrounds each exchange: request ids, counting, refusing to stay connected while stopping |
+//! | [`span`] | what a trace tells of it |
 
 pub mod admin;
 pub mod audiences;
@@ -43,6 +44,7 @@ pub mod parameters;
 pub mod pressure;
 pub mod request;
 pub mod revoke;
+pub mod span;
 pub mod token;
 pub mod v1;
 

@@ -41,9 +41,15 @@ impl Source {
     pub fn is_protected(&self) -> bool {
         match self {
             Self::File(_) => true,
-            Self::Url(url) => url.scheme() == "https" || is_on_this_machine(url),
+            Self::Url(url) => is_protected(url),
         }
     }
+}
+
+/// Whether nobody on the way to `url` can read or change what passes.
+#[must_use]
+pub fn is_protected(url: &Url) -> bool {
+    url.scheme() == "https" || is_on_this_machine(url)
 }
 
 impl fmt::Display for Source {

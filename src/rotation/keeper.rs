@@ -32,6 +32,7 @@ use crate::rotation::standing::Standing;
 use crate::rotation::verifiers::Verifiers;
 use crate::rotation::{RotationError, Settings};
 use crate::store::{Store, audiences, audit, verifiers};
+use crate::traces::Traces;
 use crate::witness::{Keys, Witness};
 
 /// How often the clock is written down, in milliseconds.
@@ -313,11 +314,11 @@ impl Waiting {
     ///
     /// # Errors
     /// The system's, when it gives no thread.
-    pub fn start(self) -> std::io::Result<Running> {
+    pub fn start(self, traces: Traces) -> std::io::Result<Running> {
         let mut duty = self.duty;
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
             background::give_way();
-            duty.run();
+            traces.enter(|| duty.run());
         })?;
         Ok(Running { keeper: self.keeper, thread })
     }

@@ -36,6 +36,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, InterruptHandle, Transaction, TransactionBehavior};
 
 use crate::metrics::histogram::Histogram;
+use crate::traces;
 
 pub use rusqlite::ErrorCode;
 pub use schema::{Claim, OpenError};
@@ -222,6 +223,7 @@ impl Store {
         change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         let mut came_to_nothing = false;
+        let _traced = traces::step("sqlite write");
         let written = self.write_once(|db| change(db).inspect_err(|_| came_to_nothing = true));
         if came_to_nothing {
             self.writing_doubted.store(true, Ordering::Relaxed);
@@ -291,8 +293,9 @@ impl Store {
         let transaction = transaction.map_err(StoreError::Unavailable)?;
         self.check_schema(&transaction)?;
         let value = change(&transaction)?;
-        let began = Instant::now();
+        let (began, traced) = (Instant::now(), traces::step("sqlite commit"));
         let committed = transaction.commit();
+        drop(traced);
         self.commits.observe(began.elapsed());
         match committed {
             Ok(()) => Ok(value),

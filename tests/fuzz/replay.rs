@@ -32,7 +32,7 @@ macro_rules! targets {
 
 targets! {
     "keys/fuzz" keys: bearer claims jwks master_key sealed token;
-    "tests/fuzz" server: basic client_json configuration rule token_request;
+    "tests/fuzz" server: basic client_json configuration rule token_request traceparent;
 }
 
 fn replay(folder: &str, check: fn(&[u8])) {

@@ -219,3 +219,19 @@ fn a_list_is_emptied_by_the_word_that_stands_for_an_empty_one() {
     assert!(shown(&[]).contains("GET a/b -> event"));
     assert!(shown(&[("M2MINT_FORWARD_AUTH__RULES", "none")]).contains("none"));
 }
+
+#[test]
+fn traces_are_refused_where_the_program_was_built_without_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let endpoint = "traces.endpoint=http://127.0.0.1:4318";
+    let output = command(directory.path()).args(["config", "check", "--set", endpoint]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    if m2mint::traces::BUILT_IN {
+        assert!(output.status.success(), "{said}");
+    } else {
+        assert!(!output.status.success() && said.contains("built without traces"), "{said}");
+        assert!(said.contains("--features opentelemetry"), "{said}");
+    }
+    let none = ["config", "check", "--set", "traces.endpoint=none", "--set", "traces.sample_ratio=1"];
+    assert!(command(directory.path()).args(none).output().unwrap().status.success());
+}

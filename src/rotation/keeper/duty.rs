@@ -28,6 +28,7 @@ use crate::store::audiences::StoredAudience;
 use crate::store::keys::{KeyRequest, Ring, Sealed};
 use crate::store::waits::{self, Wait};
 use crate::store::{Store, audiences, audit, changes, clients, keys, revocations};
+use crate::traces;
 use crate::witness::{Keys, Witness};
 
 /// How often the keeper looks at the clock and at the file.
@@ -87,6 +88,16 @@ pub(super) struct Duty {
     pub(super) log_changed: bool,
     /// When the audit log was last looked at to be signed.
     pub(super) signed: Moment,
+}
+
+/// What a step of the rotation is called in traces.
+fn step_name(step: &Transition) -> &'static str {
+    match step {
+        Transition::ConfirmServed => "confirm served",
+        Transition::AddStandby => "add standby",
+        Transition::Promote => "promote standby",
+        Transition::Delete(_) => "delete retired key",
+    }
 }
 
 impl Duty {
@@ -522,6 +533,8 @@ impl Duty {
             let Some(step) = self.rings.get(algorithm).and_then(due) else {
                 return Ok(());
             };
+            let traced = traces::task(step_name(&step));
+            traced.note("m2mint.alg", algorithm.name());
             let lacking = self
                 .rings
                 .get(algorithm)

@@ -8,3 +8,4 @@ pub mod client_json;
 pub mod configuration;
 pub mod rule;
 pub mod token_request;
+pub mod traceparent;
