@@ -52,7 +52,7 @@ impl Equivalent<Kind> for KindRef<'_> {
 }
 
 /// What a client last asked for, and when that was noted: nearly every client asks for the same again and again, and then
-/// nothing else has to be looked up. Half of it is a hash, and half are seconds.
+/// nothing else has to be looked up. Half of it is a hash, and half are seconds; zero before it asked for anything.
 #[derive(Debug, Default)]
 pub struct LastKind(AtomicU64);
 
@@ -61,6 +61,11 @@ impl LastKind {
         let last = self.0.load(Ordering::Relaxed);
         let since = seconds(now).wrapping_sub(last as u32);
         (last >> 32) as u32 == hash && u64::from(since) < RESOLUTION.as_secs()
+    }
+
+    /// Whether it asked for nothing yet.
+    fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
     }
 
     fn note(&self, hash: u32, noted: UnixTime) {
@@ -77,9 +82,63 @@ const fn seconds(time: UnixTime) -> u32 {
 #[derive(Default)]
 pub struct GrantUses {
     hasher: RandomState,
+    /// What clients asked for that ask for several things in turn.
     seen: papaya::HashMap<Kind, AtomicI64>,
     seen_count: AtomicUsize,
-    waiting: Mutex<HashMap<Grant, Times>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// What is to be written.
+#[derive(Default)]
+struct Waiting {
+    noted: Vec<Noted>,
+    /// How many grants are in them.
+    grants: usize,
+    put_back: HashMap<Grant, Times>,
+}
+
+/// A use as it was noted, in one piece; taken to pieces when it is written. None of its parts can hold a NUL.
+struct Noted {
+    /// Client, audience, granted scopes, and, where scopes were named, those.
+    text: String,
+    at: UnixTime,
+}
+
+impl Noted {
+    fn new(client: &str, audience: &str, scopes: &str, asked: Option<&[&str]>, at: UnixTime) -> Self {
+        let named: usize = asked.unwrap_or_default().iter().map(|scope| scope.len() + 1).sum();
+        let mut text = String::with_capacity(client.len() + audience.len() + scopes.len() + named + 4);
+        for part in [client, "\0", audience, "\0", scopes] {
+            text.push_str(part);
+        }
+        if let Some(asked) = asked {
+            text.push('\0');
+            for scope in asked {
+                text.push_str(scope);
+                text.push(' ');
+            }
+        }
+        Self { text, at }
+    }
+
+    fn add_to(&self, uses: &mut HashMap<Grant, Times>) {
+        let mut parts = self.text.split('\0');
+        let mut part = || parts.next().unwrap_or_default();
+        let (client, audience, scopes) = (part(), part(), part());
+        let asked = parts.next();
+        // Split at spaces, an empty text is one empty scope: a token without any.
+        for scope in scopes.split(' ') {
+            let is_named =
+                asked.is_some_and(|asked| scope.is_empty() || asked.split(' ').any(|asked| asked == scope));
+            let times = Times { asked_at: is_named.then_some(self.at), granted_at: self.at };
+            let grant = Grant { client: client.into(), audience: audience.into(), scope: scope.into() };
+            if let Some(known) = uses.get_mut(&grant) {
+                *known = known.latest(times);
+            } else if uses.len() < MOST_WAITING {
+                uses.insert(grant, times);
+            }
+        }
+    }
 }
 
 impl GrantUses {
@@ -99,22 +158,18 @@ impl GrantUses {
         if last.is_fresh(hash, now) {
             return;
         }
-        let noted = self.last_noted(&KindRef { client, audience, scopes, is_asked }, now);
+        let kind = KindRef { client, audience, scopes, is_asked };
+        let noted = if last.is_none() { None } else { self.last_noted(&kind, now) };
         last.note(hash, noted.unwrap_or(now));
         if noted.is_some() {
             return;
         }
+        let noted = Noted::new(client, audience, scopes, asked, now);
+        let grants = scopes.split(' ').count();
         let mut waiting = self.waiting.lock();
-        // Split at spaces, an empty text is one empty scope: a token without any.
-        for scope in scopes.split(' ') {
-            let is_named = asked.is_some_and(|asked| scope.is_empty() || asked.contains(&scope));
-            let times = Times { asked_at: is_named.then_some(now), granted_at: now };
-            let grant = Grant { client: client.into(), audience: audience.into(), scope: scope.into() };
-            if let Some(known) = waiting.get_mut(&grant) {
-                *known = known.latest(times);
-            } else if waiting.len() < MOST_WAITING {
-                waiting.insert(grant, times);
-            }
+        if waiting.grants + grants <= MOST_WAITING {
+            waiting.grants += grants;
+            waiting.noted.push(noted);
         }
     }
 
@@ -143,15 +198,17 @@ impl GrantUses {
     /// Takes what has not been written yet.
     #[must_use]
     pub fn take(&self) -> HashMap<Grant, Times> {
-        std::mem::take(&mut *self.waiting.lock())
+        let Waiting { noted, mut put_back, .. } = std::mem::take(&mut *self.waiting.lock());
+        noted.iter().for_each(|noted| noted.add_to(&mut put_back));
+        put_back
     }
 
     /// Takes back what could not be written.
     pub fn put_back(&self, uses: HashMap<Grant, Times>) {
         let mut waiting = self.waiting.lock();
         for (grant, times) in uses {
-            let known = waiting.get(&grant).copied().unwrap_or(times);
-            waiting.insert(grant, known.latest(times));
+            let known = waiting.put_back.get(&grant).copied().unwrap_or(times);
+            waiting.put_back.insert(grant, known.latest(times));
         }
     }
 }
@@ -173,39 +230,18 @@ mod tests {
 
     #[test]
     fn a_use_is_noted_once_an_hour_and_what_was_asked_for_apart_from_what_was_granted() {
-        let uses = GrantUses::default();
-        uses.note(
-            "a",
-            &LastKind::default(),
-            "event",
-            "event.edit event.update",
-            Some(&["event.edit"]),
-            at(0),
-        );
+        let (uses, a, b) = (GrantUses::default(), LastKind::default(), LastKind::default());
+        uses.note("a", &a, "event", "event.edit event.update", Some(&["event.edit"]), at(0));
         assert_eq!(scopes(&uses.take()), [("event.edit", true), ("event.update", false)]);
-        uses.note(
-            "a",
-            &LastKind::default(),
-            "event",
-            "event.edit event.update",
-            Some(&["event.edit"]),
-            at(3599),
-        );
+        uses.note("a", &a, "event", "event.edit event.update", Some(&["event.edit"]), at(3599));
         assert!(uses.take().is_empty());
-        uses.note("a", &LastKind::default(), "event", "event.edit event.update", None, at(3599));
-        uses.note("a", &LastKind::default(), "event", "", Some(&[]), at(3599));
+        uses.note("a", &a, "event", "event.edit event.update", None, at(3599));
+        uses.note("a", &a, "event", "", Some(&[]), at(3599));
         assert_eq!(scopes(&uses.take()), [("", true), ("event.edit", false), ("event.update", false)]);
-        uses.note(
-            "a",
-            &LastKind::default(),
-            "event",
-            "event.edit event.update",
-            Some(&["event.edit"]),
-            at(3600),
-        );
+        uses.note("a", &a, "event", "event.edit event.update", Some(&["event.edit"]), at(3600));
         let taken = uses.take();
         assert_eq!(taken.len(), 2);
-        uses.note("b", &LastKind::default(), "event", "x", Some(&["x"]), at(3600));
+        uses.note("b", &b, "event", "x", Some(&["x"]), at(3600));
         uses.put_back(taken);
         assert_eq!(uses.take().len(), 3);
     }
@@ -216,15 +252,15 @@ mod tests {
         let note = |scopes: &str, seconds| uses.note("a", &last, "event", scopes, None, at(seconds));
         note("x", 0);
         assert_eq!(uses.take().len(), 1);
-        // Forgotten elsewhere, and still known.
-        uses.seen.pin().clear();
         note("x", 3599);
         assert!(uses.take().is_empty());
+        assert!(uses.seen.is_empty());
         // What is asked for in turn is known elsewhere.
         note("y", 3599);
         note("x", 3599);
         note("y", 3599);
-        assert_eq!(uses.take().len(), 2);
+        let waiting = uses.waiting.lock().noted.len();
+        assert_eq!((uses.seen.len(), waiting, uses.take().len()), (2, 2, 2));
         note("y", 3600);
         note("x", 3600);
         assert!(uses.take().is_empty());
@@ -235,10 +271,12 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_whatever_is_asked_for() {
-        let uses = GrantUses::default();
+        let (uses, last) = (GrantUses::default(), LastKind::default());
         for number in 0..MOST_SEEN + 1000 {
-            uses.note(&format!("c{number}"), &LastKind::default(), "event", "x", Some(&["x"]), at(0));
+            uses.note(&format!("c{number}"), &last, "event", &format!("x{number}"), Some(&["x"]), at(0));
         }
-        assert!(uses.seen.len() <= MOST_SEEN && uses.take().len() == MOST_WAITING);
+        assert!(uses.seen.len() <= MOST_SEEN && uses.seen.len() > 500);
+        assert_eq!(uses.waiting.lock().noted.len(), MOST_WAITING);
+        assert_eq!(uses.take().len(), MOST_WAITING);
     }
 }
