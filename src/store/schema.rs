@@ -306,6 +306,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn parts_of_sqlite_that_nobody_uses_are_not_built_in() {
+        let db = Connection::open_in_memory().unwrap();
+        let mut statement = db.prepare("PRAGMA compile_options").unwrap();
+        let options = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let options: Vec<_> = options.map(Result::unwrap).collect();
+        assert!(options.iter().any(|option| option == "DEFAULT_FOREIGN_KEYS"), "{options:?}");
+        for part in ["FTS", "RTREE", "SOUNDEX", "LOAD_EXTENSION"] {
+            assert!(!options.iter().any(|option| option.contains(part)), "{options:?}");
+        }
+        for query in ["CREATE VIRTUAL TABLE t USING fts5(x)", "SELECT load_extension('x')"] {
+            assert!(db.execute_batch(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
     fn the_admin_key_of_before_there_were_names_stays_and_has_one() {
         let db = Connection::open_in_memory().unwrap();
         let (last, before) = MIGRATIONS[..6].split_last().unwrap();
