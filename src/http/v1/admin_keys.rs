@@ -1,17 +1,13 @@
 //! `/admin/v1/admin-keys`
 
-use actix_web::HttpRequest;
-use actix_web::web::{Data, Path};
-
 use super::clients::expiry;
 use super::idempotency::once;
 use super::reply::{Reply, bytes, read, segment};
 use super::types::{AdminKey as AdminKeyJson, AdminKeyMade, AdminKeys, NewAdminKey, Secret};
-use super::{Caller, PATH};
+use super::{Call, PATH};
 use crate::administration::{AdministrationError, admin_keys};
 use crate::http::State;
 use crate::http::error::problem::Problem;
-use crate::http::request::Body;
 use crate::model::audit::{Origin, date_to_the_second as date};
 use crate::model::{AdminKey, AdminKeyName, Role, Roles};
 use crate::store::admin_keys::{StoredAdminKey, all};
@@ -60,7 +56,8 @@ pub async fn remove(state: &State, origin: Origin, name: String) -> Result<()> {
 ///
 /// # Errors
 /// Those of [`list`].
-pub async fn get_list(_: Caller, state: Data<State>) -> Result<Reply> {
+pub async fn get_list(call: Call) -> Result<Reply> {
+    let Call { state, .. } = call;
     Reply::ok(&list(&state).await?)
 }
 
@@ -68,7 +65,8 @@ pub async fn get_list(_: Caller, state: Data<State>) -> Result<Reply> {
 ///
 /// # Errors
 /// Those of [`add`].
-pub async fn post(caller: Caller, request: HttpRequest, body: Body, state: Data<State>) -> Result<Reply> {
+pub async fn post(call: Call) -> Result<Reply> {
+    let Call { caller, request, body, state } = call;
     let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
     let new: NewAdminKey = read(&body)?;
     let work = async move {
@@ -83,8 +81,10 @@ pub async fn post(caller: Caller, request: HttpRequest, body: Body, state: Data<
 ///
 /// # Errors
 /// Those of [`remove`].
-pub async fn delete(caller: Caller, name: Path<String>, state: Data<State>) -> Result<Reply> {
-    remove(&state, caller.0, name.into_inner()).await?;
+pub async fn delete(call: Call) -> Result<Reply> {
+    let name: String = call.path()?;
+    let Call { caller, state, .. } = call;
+    remove(&state, caller.0, name).await?;
     Ok(Reply::nothing())
 }
 

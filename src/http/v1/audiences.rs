@@ -1,15 +1,13 @@
 //! `/admin/v1/audiences`
 
-use actix_web::web::{Data, Path};
 use m2mint_keys::time::{Moment, UnixTime};
 
-use super::Caller;
+use super::Call;
 use super::reply::{Reply, bytes, read};
 use super::types::{Audience as AudienceJson, AudienceChange, Audiences};
 use crate::administration;
 use crate::http::State;
 use crate::http::error::problem::{Kind, Problem};
-use crate::http::request::Body;
 use crate::model::Audience;
 use crate::model::audience::parse_algorithm;
 use crate::model::audit::{Origin, date_to_the_second as date};
@@ -52,7 +50,8 @@ pub async fn set(state: &State, origin: Origin, name: &str, change: &AudienceCha
 ///
 /// # Errors
 /// Those of [`list`].
-pub async fn get_list(_: Caller, state: Data<State>) -> Result<Reply> {
+pub async fn get_list(call: Call) -> Result<Reply> {
+    let Call { state, .. } = call;
     Reply::ok(&list(&state).await?)
 }
 
@@ -60,7 +59,9 @@ pub async fn get_list(_: Caller, state: Data<State>) -> Result<Reply> {
 ///
 /// # Errors
 /// Those of [`set`].
-pub async fn put(caller: Caller, name: Path<String>, body: Body, state: Data<State>) -> Result<Reply> {
+pub async fn put(call: Call) -> Result<Reply> {
+    let name: String = call.path()?;
+    let Call { caller, body, state, .. } = call;
     let change: AudienceChange = read(&bytes(body)?)?;
     Reply::ok(&set(&state, caller.0, &name, &change).await?)
 }

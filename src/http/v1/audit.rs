@@ -1,14 +1,11 @@
 //! `/admin/v1/audit`
 
-use actix_web::web::{Data, Query};
-
-use super::Caller;
+use super::Call;
 use super::reply::{Reply, bytes, page_size, read};
 use super::types::{AuditCheck, AuditEntry, AuditHead, AuditPage, AuditReport, AuditWanted, NewestHead};
 use crate::audit::verify::{self, Broken, Evidence, Report};
 use crate::http::State;
 use crate::http::error::problem::{Kind, Problem};
-use crate::http::request::Body;
 use crate::model::audit::{date, hex};
 use crate::model::restrictions::parse_moment;
 use crate::store::StoreError;
@@ -135,7 +132,9 @@ pub async fn check(state: &State, check: AuditCheck) -> Result<AuditReport> {
 ///
 /// # Errors
 /// Those of [`list`].
-pub async fn get_list(_: Caller, wanted: Query<AuditWanted>, state: Data<State>) -> Result<Reply> {
+pub async fn get_list(call: Call) -> Result<Reply> {
+    let wanted: AuditWanted = call.query()?;
+    let Call { state, .. } = call;
     Reply::ok(&list(&state, &wanted).await?)
 }
 
@@ -143,7 +142,8 @@ pub async fn get_list(_: Caller, wanted: Query<AuditWanted>, state: Data<State>)
 ///
 /// # Errors
 /// Those of [`head`].
-pub async fn get_head(_: Caller, state: Data<State>) -> Result<Reply> {
+pub async fn get_head(call: Call) -> Result<Reply> {
+    let Call { state, .. } = call;
     Reply::ok(&head(&state).await?)
 }
 
@@ -151,7 +151,8 @@ pub async fn get_head(_: Caller, state: Data<State>) -> Result<Reply> {
 ///
 /// # Errors
 /// Those of [`check`].
-pub async fn post_verify(_: Caller, body: Body, state: Data<State>) -> Result<Reply> {
+pub async fn post_verify(call: Call) -> Result<Reply> {
+    let Call { body, state, .. } = call;
     let wanted = read(&bytes(body)?)?;
     Reply::ok(&check(&state, wanted).await?)
 }

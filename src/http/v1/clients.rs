@@ -1,7 +1,5 @@
 //! `/admin/v1/clients`
 
-use actix_web::HttpRequest;
-use actix_web::web::{Data, Path, Query};
 use m2mint_keys::time::UnixTime;
 use serde_json::Value;
 
@@ -10,12 +8,11 @@ use super::reply::{Expected, Reply, Tagged, bytes, etag, page_size, read, segmen
 use super::types::{
     Client as ClientJson, ClientChange, ClientMade, Clients, ClientsWanted, NewClient, Secret,
 };
-use super::{Caller, PATH};
+use super::{Call, PATH};
 use crate::administration;
 use crate::http::State;
 use crate::http::clients::{DEFAULT_PAGE, LARGEST_PAGE, longest_lifetime, page_start, page_token};
 use crate::http::error::problem::Problem;
-use crate::http::request::Body;
 use crate::model::audit::{Origin, date_to_the_second as date};
 use crate::model::client::{MAX_NAME_LENGTH, is_valid_name};
 use crate::model::restrictions::{moment, parse_moment};
@@ -133,7 +130,9 @@ pub async fn revoke_tokens(state: &State, origin: Origin, id: String) -> Result<
 ///
 /// # Errors
 /// Those of [`list`].
-pub async fn get_list(_: Caller, wanted: Query<ClientsWanted>, state: Data<State>) -> Result<Reply> {
+pub async fn get_list(call: Call) -> Result<Reply> {
+    let wanted: ClientsWanted = call.query()?;
+    let Call { state, .. } = call;
     Reply::ok(&list(&state, &wanted).await?)
 }
 
@@ -141,7 +140,9 @@ pub async fn get_list(_: Caller, wanted: Query<ClientsWanted>, state: Data<State
 ///
 /// # Errors
 /// Those of [`get`].
-pub async fn get_one(_: Caller, id: Path<String>, state: Data<State>) -> Result<Reply> {
+pub async fn get_one(call: Call) -> Result<Reply> {
+    let id: String = call.path()?;
+    let Call { state, .. } = call;
     let Tagged { value, etag } = get(&state, &id).await?;
     Ok(Reply::ok(&value)?.tagged(etag))
 }
@@ -150,7 +151,8 @@ pub async fn get_one(_: Caller, id: Path<String>, state: Data<State>) -> Result<
 ///
 /// # Errors
 /// Those of [`create`].
-pub async fn post(caller: Caller, request: HttpRequest, body: Body, state: Data<State>) -> Result<Reply> {
+pub async fn post(call: Call) -> Result<Reply> {
+    let Call { caller, request, body, state } = call;
     let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
     let new: NewClient = read(&body)?;
     let work = async move {
@@ -165,16 +167,12 @@ pub async fn post(caller: Caller, request: HttpRequest, body: Body, state: Data<
 ///
 /// # Errors
 /// Those of [`change`]; when the request does not say which state it changes.
-pub async fn patch(
-    caller: Caller,
-    request: HttpRequest,
-    id: Path<String>,
-    body: Body,
-    state: Data<State>,
-) -> Result<Reply> {
+pub async fn patch(call: Call) -> Result<Reply> {
+    let id: String = call.path()?;
+    let Call { caller, request, body, state } = call;
     let wanted: ClientChange = read(&bytes(body)?)?;
     let expected = Expected::of(&request)?;
-    let Tagged { value, etag } = change(&state, caller.0, id.into_inner(), expected, wanted).await?;
+    let Tagged { value, etag } = change(&state, caller.0, id, expected, wanted).await?;
     Ok(Reply::ok(&value)?.tagged(etag))
 }
 
@@ -182,14 +180,11 @@ pub async fn patch(
 ///
 /// # Errors
 /// Those of [`remove`]; when the request does not say which state it removes.
-pub async fn delete(
-    caller: Caller,
-    request: HttpRequest,
-    id: Path<String>,
-    state: Data<State>,
-) -> Result<Reply> {
+pub async fn delete(call: Call) -> Result<Reply> {
+    let id: String = call.path()?;
+    let Call { caller, request, state, .. } = call;
     let expected = Expected::of(&request)?;
-    remove(&state, caller.0, id.into_inner(), expected).await?;
+    remove(&state, caller.0, id, expected).await?;
     Ok(Reply::nothing())
 }
 
@@ -197,8 +192,10 @@ pub async fn delete(
 ///
 /// # Errors
 /// Those of [`revoke_tokens`].
-pub async fn post_revoke_tokens(caller: Caller, id: Path<String>, state: Data<State>) -> Result<Reply> {
-    revoke_tokens(&state, caller.0, id.into_inner()).await?;
+pub async fn post_revoke_tokens(call: Call) -> Result<Reply> {
+    let id: String = call.path()?;
+    let Call { caller, state, .. } = call;
+    revoke_tokens(&state, caller.0, id).await?;
     Ok(Reply::nothing())
 }
 

@@ -1,12 +1,10 @@
 //! `/admin/v1/keys`
 
-use actix_web::HttpRequest;
-use actix_web::web::{Data, Path, Query};
 use m2mint_keys::jwk::Kid;
 use m2mint_keys::key_ring::{Hold, KeyRecord, State as KeyState};
 use m2mint_keys::signing_key::Algorithm;
 
-use super::Caller;
+use super::Call;
 use super::idempotency::once;
 use super::reply::{Reply, bytes, read};
 use super::types::{
@@ -16,7 +14,6 @@ use super::types::{
 use crate::administration;
 use crate::http::State;
 use crate::http::error::problem::{Kind, Problem};
-use crate::http::request::Body;
 use crate::model::audience::parse_algorithm;
 use crate::model::audit::{Origin, date_to_the_second as date};
 use crate::model::verifier::Verifier;
@@ -112,7 +109,8 @@ pub async fn revoke(state: &State, origin: Origin, kid: &str) -> Result<Revocati
 ///
 /// # Errors
 /// Those of [`list`].
-pub async fn get_list(_: Caller, state: Data<State>) -> Result<Reply> {
+pub async fn get_list(call: Call) -> Result<Reply> {
+    let Call { state, .. } = call;
     Reply::ok(&list(&state).await?)
 }
 
@@ -120,7 +118,9 @@ pub async fn get_list(_: Caller, state: Data<State>) -> Result<Reply> {
 ///
 /// # Errors
 /// Those of [`plan`].
-pub async fn get_plan(_: Caller, wanted: Query<PlanWanted>, state: Data<State>) -> Result<Reply> {
+pub async fn get_plan(call: Call) -> Result<Reply> {
+    let wanted: PlanWanted = call.query()?;
+    let Call { state, .. } = call;
     Reply::ok(&plan(&state, &wanted).await?)
 }
 
@@ -128,12 +128,8 @@ pub async fn get_plan(_: Caller, wanted: Query<PlanWanted>, state: Data<State>) 
 ///
 /// # Errors
 /// Those of [`rotate`].
-pub async fn post_rotate(
-    caller: Caller,
-    request: HttpRequest,
-    body: Body,
-    state: Data<State>,
-) -> Result<Reply> {
+pub async fn post_rotate(call: Call) -> Result<Reply> {
+    let Call { caller, request, body, state } = call;
     let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
     let wanted: RotationWanted = read(&body)?;
     let work = async move {
@@ -148,13 +144,9 @@ pub async fn post_rotate(
 ///
 /// # Errors
 /// Those of [`revoke`].
-pub async fn post_revoke(
-    caller: Caller,
-    request: HttpRequest,
-    kid: Path<String>,
-    body: Body,
-    state: Data<State>,
-) -> Result<Reply> {
+pub async fn post_revoke(call: Call) -> Result<Reply> {
+    let kid: String = call.path()?;
+    let Call { caller, request, body, state } = call;
     let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
     let work = async move { Reply::ok(&revoke(&here, origin, &kid).await?) };
     once(&state, &request, &caller.0, &body, work).await

@@ -1,9 +1,6 @@
 //! `/admin/v1/clients/{clientId}/secrets`
 
-use actix_web::HttpRequest;
-use actix_web::web::{Data, Path};
-
-use super::Caller;
+use super::Call;
 use super::clients::expiry;
 use super::idempotency::once;
 use super::reply::{Reply, bytes, read};
@@ -11,7 +8,6 @@ use super::types::{NewSecret, Secret, SecretInfo, SecretMade, SecretRotation, Se
 use crate::administration::{self, AdministrationError};
 use crate::http::State;
 use crate::http::error::problem::Problem;
-use crate::http::request::Body;
 use crate::model::ClientSecret;
 use crate::model::audit::{Origin, date_to_the_second as date};
 use crate::store::clients::StoredSecret;
@@ -76,24 +72,22 @@ pub async fn remove(state: &State, origin: Origin, id: String, secret: i64) -> R
 ///
 /// # Errors
 /// Those of [`list`].
-pub async fn get_list(_: Caller, id: Path<String>, state: Data<State>) -> Result<Reply> {
-    Reply::ok(&list(&state, id.into_inner()).await?)
+pub async fn get_list(call: Call) -> Result<Reply> {
+    let id: String = call.path()?;
+    let Call { state, .. } = call;
+    Reply::ok(&list(&state, id).await?)
 }
 
 /// `POST /admin/v1/clients/{clientId}/secrets`
 ///
 /// # Errors
 /// Those of [`add`].
-pub async fn post(
-    caller: Caller,
-    request: HttpRequest,
-    id: Path<String>,
-    body: Body,
-    state: Data<State>,
-) -> Result<Reply> {
+pub async fn post(call: Call) -> Result<Reply> {
+    let id: String = call.path()?;
+    let Call { caller, request, body, state } = call;
     let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
     let new = read(&body)?;
-    let work = async move { Ok(Reply::ok(&add(&here, origin, id.into_inner(), new).await?)?.created(None)) };
+    let work = async move { Ok(Reply::ok(&add(&here, origin, id, new).await?)?.created(None)) };
     once(&state, &request, &caller.0, &body, work).await
 }
 
@@ -101,17 +95,12 @@ pub async fn post(
 ///
 /// # Errors
 /// Those of [`rotate`].
-pub async fn post_rotate(
-    caller: Caller,
-    request: HttpRequest,
-    id: Path<String>,
-    body: Body,
-    state: Data<State>,
-) -> Result<Reply> {
+pub async fn post_rotate(call: Call) -> Result<Reply> {
+    let id: String = call.path()?;
+    let Call { caller, request, body, state } = call;
     let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
     let wanted = read(&body)?;
-    let work =
-        async move { Ok(Reply::ok(&rotate(&here, origin, id.into_inner(), wanted).await?)?.created(None)) };
+    let work = async move { Ok(Reply::ok(&rotate(&here, origin, id, wanted).await?)?.created(None)) };
     once(&state, &request, &caller.0, &body, work).await
 }
 
@@ -119,8 +108,10 @@ pub async fn post_rotate(
 ///
 /// # Errors
 /// Those of [`remove`].
-pub async fn delete(caller: Caller, path: Path<(String, i64)>, state: Data<State>) -> Result<Reply> {
-    let (id, secret) = path.into_inner();
+pub async fn delete(call: Call) -> Result<Reply> {
+    let path: (String, i64) = call.path()?;
+    let Call { caller, state, .. } = call;
+    let (id, secret) = path;
     remove(&state, caller.0, id, secret).await?;
     Ok(Reply::nothing())
 }

@@ -1,7 +1,5 @@
 //! `/admin/v1/services`, and `/admin/v1/misfits`: what clients are granted that none of them understands.
 
-use actix_web::HttpRequest;
-use actix_web::web::{Data, Path, Query};
 use m2mint_keys::time::UnixTime;
 
 use super::clients::after;
@@ -11,13 +9,11 @@ use super::types::{
     Misfit, Misfits, MisfitsWanted, NewService, Service as ServiceJson, ServiceAction, ServiceAlias,
     ServiceChange, Services, ServicesWanted,
 };
-use super::{Caller, PATH};
+use super::{Call, PATH};
 use crate::administration::AdministrationError;
 use crate::administration::services::{self, Unfit};
-use crate::http::State;
 use crate::http::clients::{DEFAULT_PAGE, LARGEST_PAGE, page_token};
 use crate::http::error::problem::Problem;
-use crate::http::request::Body;
 use crate::model::audit::date_to_the_second as date;
 use crate::model::service::{Alias, InvalidService};
 use crate::model::{Audience, Scope, Service, Span};
@@ -34,9 +30,11 @@ type Result<T> = std::result::Result<T, Problem>;
 ///
 /// # Errors
 /// When a parameter makes no sense, or the file cannot be read.
-pub async fn get_list(_: Caller, wanted: Query<ServicesWanted>, state: Data<State>) -> Result<Reply> {
+pub async fn get_list(call: Call) -> Result<Reply> {
+    let wanted: ServicesWanted = call.query()?;
+    let Call { state, .. } = call;
     let size = page_size(wanted.limit, DEFAULT_PAGE, LARGEST_PAGE)?;
-    let after = wanted.into_inner().cursor;
+    let after = wanted.cursor;
     if let Some(cursor) = &after {
         audience("cursor", cursor)?;
     }
@@ -49,7 +47,9 @@ pub async fn get_list(_: Caller, wanted: Query<ServicesWanted>, state: Data<Stat
 ///
 /// # Errors
 /// When it is not registered, or the file cannot be read.
-pub async fn get_one(_: Caller, audience: Path<String>, state: Data<State>) -> Result<Reply> {
+pub async fn get_one(call: Call) -> Result<Reply> {
+    let audience: String = call.path()?;
+    let Call { state, .. } = call;
     let found = state.look(move |store| store.read(|db| services::require(db, &audience))).await?;
     shown(&found?)
 }
@@ -58,7 +58,8 @@ pub async fn get_one(_: Caller, audience: Path<String>, state: Data<State>) -> R
 ///
 /// # Errors
 /// When a value is not well formed, a rule refuses it, or the service is registered already.
-pub async fn post(caller: Caller, request: HttpRequest, body: Body, state: Data<State>) -> Result<Reply> {
+pub async fn post(call: Call) -> Result<Reply> {
+    let Call { caller, request, body, state } = call;
     let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
     let new: NewService = read(&body)?;
     let work = async move {
@@ -80,13 +81,9 @@ pub async fn post(caller: Caller, request: HttpRequest, body: Body, state: Data<
 /// # Errors
 /// When it is not registered, was changed meanwhile, a value is not well formed, or a rule refuses the change; when the
 /// request does not say which state it changes.
-pub async fn patch(
-    caller: Caller,
-    request: HttpRequest,
-    audience: Path<String>,
-    body: Body,
-    state: Data<State>,
-) -> Result<Reply> {
+pub async fn patch(call: Call) -> Result<Reply> {
+    let audience: String = call.path()?;
+    let Call { caller, request, body, state } = call;
     let wanted: ServiceChange = read(&bytes(body)?)?;
     let (expected, now) = (Expected::of(&request)?, state.clock.wall());
     let ServiceChange { description, remove_actions, rename_actions, add_actions } = wanted;
@@ -112,12 +109,9 @@ pub async fn patch(
 ///
 /// # Errors
 /// When it is not registered, or was changed meanwhile; when the request does not say which state it removes.
-pub async fn delete(
-    caller: Caller,
-    request: HttpRequest,
-    audience: Path<String>,
-    state: Data<State>,
-) -> Result<Reply> {
+pub async fn delete(call: Call) -> Result<Reply> {
+    let audience: String = call.path()?;
+    let Call { caller, request, state, .. } = call;
     let (expected, now) = (Expected::of(&request)?, state.clock.wall());
     let may = move |service: &Service| expected.check(&tag(service));
     let removed = state
@@ -130,7 +124,9 @@ pub async fn delete(
 ///
 /// # Errors
 /// When a parameter makes no sense, or the file cannot be read.
-pub async fn get_misfits(_: Caller, wanted: Query<MisfitsWanted>, state: Data<State>) -> Result<Reply> {
+pub async fn get_misfits(call: Call) -> Result<Reply> {
+    let wanted: MisfitsWanted = call.query()?;
+    let Call { state, .. } = call;
     let size = page_size(wanted.limit, DEFAULT_PAGE, LARGEST_PAGE)?;
     let at = wanted.audience.as_deref().map(|name| audience("audience", name)).transpose()?;
     let (after, now) = (after(wanted.cursor.as_deref())?, state.clock.wall());

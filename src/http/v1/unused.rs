@@ -1,13 +1,10 @@
 //! `/admin/v1/unused`
 
-use actix_web::web::{Data, Query};
-
-use super::Caller;
+use super::Call;
 use super::clients::{after, render as render_client};
 use super::reply::{Reply, page_size};
 use super::types::{Unused as UnusedJson, UnusedPage, UnusedWanted};
 use crate::administration::unused::{self, Report, Unused, What};
-use crate::http::State;
 use crate::http::clients::{DEFAULT_PAGE, LARGEST_PAGE, page_token};
 use crate::http::error::problem::Problem;
 use crate::model::audit::date_to_the_second as date;
@@ -22,7 +19,9 @@ const MOST_LOOKED_AT: usize = 5000;
 ///
 /// # Errors
 /// When a parameter makes no sense, or the file cannot be read.
-pub async fn get(_: Caller, wanted: Query<UnusedWanted>, state: Data<State>) -> Result<Reply, Problem> {
+pub async fn get(call: Call) -> Result<Reply, Problem> {
+    let wanted: UnusedWanted = call.query()?;
+    let Call { state, .. } = call;
     let size = page_size(wanted.limit, DEFAULT_PAGE, LARGEST_PAGE)?;
     let span = Span::parse(wanted.span.as_deref().unwrap_or(SPAN));
     let span = span.map_err(|error| Problem::invalid_field("for", error))?;
