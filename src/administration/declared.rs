@@ -312,13 +312,31 @@ pub fn apply(
     rules: Rules,
     origin: &Origin,
 ) -> Result<()> {
+    let may = |steps: &[Step]| if steps == seen { Ok(()) } else { Err(AdministrationError::PlanChanged) };
+    let mut secret = |id: &ClientId| {
+        let secret = secrets.get(id).ok_or(AdministrationError::PlanChanged)?;
+        Ok(secret.hash()?)
+    };
+    apply_seen(store, declared, rules, origin, may, &mut secret).map(drop)
+}
+
+/// Does what the plan says that `may` agrees to, and answers the plan. `secret` gives a client its first secret, where no
+/// hash of one is declared.
+///
+/// # Errors
+/// Whatever `may` says, or what refuses a step: then nothing is done.
+pub fn apply_seen<E: From<AdministrationError> + From<StoreError>>(
+    store: &Store,
+    declared: &Declared,
+    rules: Rules,
+    origin: &Origin,
+    may: impl FnOnce(&[Step]) -> std::result::Result<(), E>,
+    secret: &mut dyn FnMut(&ClientId) -> Result<SecretHash>,
+) -> std::result::Result<Vec<Step>, E> {
     store.write(|db| {
-        if plan(db, declared, rules)? != seen {
-            return Err(AdministrationError::PlanChanged);
-        }
-        follow(db, seen, rules, origin, &mut |id| {
-            let secret = secrets.get(id).ok_or(AdministrationError::PlanChanged)?;
-            Ok(secret.hash()?)
-        })
+        let steps = plan(db, declared, rules)?;
+        may(&steps)?;
+        follow(db, &steps, rules, origin, secret)?;
+        Ok(steps)
     })
 }

@@ -6,19 +6,22 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use m2mint_keys::crypto::sha256;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::administration::declared::{self, Kind, Rules, Step};
+use crate::administration::declared::{self, Rules, Step};
 use crate::cli::beside::Beside;
 use crate::cli::destination::{self, Prepared};
 use crate::cli::output::{self, CliError, Result};
+use crate::cli::remote::{self, Remote, Server};
 use crate::cli::{Settings, config};
 use crate::clock::Clock;
-use crate::http::client_json;
-use crate::model::audit::Origin;
-use crate::model::declaration::{self, Declared};
-use crate::model::{ClientId, ClientSecret, Settings as ClientSettings, Span};
+use crate::http::v1::declaration::{parse, render};
+use crate::http::v1::types::{Change, Declaration, DeclarationFile, FieldChange};
+use crate::model::audit::{Origin, hex};
+use crate::model::declaration::Declared;
+use crate::model::{ClientId, ClientSecret, Span};
 
 /// The exit code that says that something changed, where it is asked for.
 pub const CHANGED: u8 = 4;
@@ -59,6 +62,14 @@ pub struct Apply {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Where services and clients are made what is declared, and the plan that was seen there.
+enum Place<'a> {
+    Here { store: Box<Beside>, steps: Vec<Step>, rules: Rules },
+    There { server: &'a Server, etag: String },
 }
 
 /// Runs the verb, and answers whether there was anything to change.
@@ -66,48 +77,79 @@ pub struct Apply {
 /// # Errors
 /// When a file has mistakes, or a rule refuses something in it: then nothing is changed.
 pub fn run(settings: &Settings, apply: &Apply) -> Result<bool> {
-    let config = config::load(settings)?;
-    let declared = read(&apply.path)?;
-    let store = Beside::open(&config.database)?;
-    let (now, origin) = (Clock::system().wall(), Origin::command_line());
-    let rules = Rules { prune: apply.prune, longest: Span(config.max_lifetime), now };
-    let steps = declared::try_out(&store, &declared, rules, &origin)?;
+    let server = apply.remote.server()?;
+    let files = read(&apply.path)?;
+    let declared = parse(&files).map_err(|problems| CliError::Failed(problems.join("\n")))?;
+    let origin = Origin::command_line();
+    let files = files.into_iter().map(|(name, text)| DeclarationFile { name, text }).collect();
+    let mut declaration = Declaration { files, prune: apply.prune, secret_sha256: BTreeMap::new() };
+    let (changes, place) = if let Some(server) = &server {
+        let (changes, etag) = remote::plan(server, &declaration)?;
+        (changes, Place::There { server, etag })
+    } else {
+        let config = config::load(settings)?;
+        let store = Box::new(Beside::open(&config.database)?);
+        let now = Clock::system().wall();
+        let rules = Rules { prune: apply.prune, longest: Span(config.max_lifetime), now };
+        let steps = declared::try_out(&store, &declared, rules, &origin)?;
+        (render(&steps), Place::Here { store, steps, rules })
+    };
     if !apply.json {
-        print(&steps);
+        print(&changes);
     }
     let mut written = BTreeMap::new();
-    let is_done = !apply.dry_run && !steps.is_empty();
+    let is_done = !apply.dry_run && !changes.is_empty();
     if is_done {
-        let (secrets, places) = prepare(&steps, apply.secrets_dir.as_deref())?;
-        let removed = steps.iter().filter(|step| step.kind() == Kind::Remove).count();
+        let (secrets, places) = prepare(&changes, &declared, apply.secrets_dir.as_deref())?;
+        let removed = changes.iter().filter(|change| change.action == "remove").count();
         if removed > 0 {
             output::confirm(&format!("Remove {removed} of them? This cannot be undone."), apply.yes)?;
         }
-        declared::apply(&store, &declared, &steps, &secrets, rules, &origin)?;
+        match &place {
+            Place::Here { store, steps, rules } => {
+                declared::apply(store, &declared, steps, &secrets, *rules, &origin)?;
+            }
+            Place::There { server, etag } => {
+                // What a secret is stays here.
+                for (id, secret) in &secrets {
+                    declaration
+                        .secret_sha256
+                        .insert(id.to_string(), hex(&sha256(secret.expose().as_bytes())));
+                }
+                remote::apply(server, &declaration, etag)?;
+            }
+        }
         for (id, place) in places {
             let path = place.path().to_owned();
             place.keep()?;
             written.insert(id, path);
         }
-        store.settle();
+        if let Place::Here { store, .. } = &place {
+            store.settle();
+        }
     }
     if apply.json {
-        output::json(&to_json(&steps, is_done, &written))?;
+        let written = written.iter().map(|(id, path)| (id.to_string(), json!(path)));
+        output::json(&json!({
+            "changes": changes,
+            "applied": is_done,
+            "secretsWrittenTo": Value::Object(written.collect()),
+        }))?;
     } else {
         for (id, path) in &written {
             output::line(&format!("secret of {id}: {}", path.display()));
         }
-        output::line(match (steps.is_empty(), is_done) {
+        output::line(match (changes.is_empty(), is_done) {
             (true, _) => "nothing to change",
             (false, true) => "done",
             (false, false) => "nothing was changed: this was a dry run",
         });
     }
-    Ok(!steps.is_empty())
+    Ok(!changes.is_empty())
 }
 
-/// What a file, or all files of a folder, declare.
-fn read(path: &Path) -> Result<Declared> {
+/// The texts of a file, or of all files of a folder, each with its name.
+fn read(path: &Path) -> Result<Vec<(String, String)>> {
     let failed = |path: &Path, error: &dyn std::fmt::Display| {
         CliError::Failed(format!("{} cannot be read: {error}", path.display()))
     };
@@ -122,41 +164,25 @@ fn read(path: &Path) -> Result<Declared> {
             return Err(failed(path, &"there is no file *.toml in it"));
         }
     }
-    let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
+    let text = |path: PathBuf| {
         let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
-        files.push((path.display().to_string(), text));
-    }
-    let declared = declaration::read(&files).map_err(|problems| CliError::Failed(problems.join("\n")))?;
-    for (id, client) in &declared.clients {
-        kept(&client.settings)
-            .map_err(|reason| CliError::Failed(format!("clients.{id}.supertokens: {reason}")))?;
-    }
-    Ok(declared)
-}
-
-/// Whether the fields that are kept for SuperTokens are such fields, by the code that takes them over HTTP.
-fn kept(settings: &ClientSettings) -> std::result::Result<(), String> {
-    let fields = client_json::Fields::parse(settings.extra.clone()).map_err(|error| error.to_string())?;
-    let read = fields.change(ClientSettings::default()).map_err(|error| error.to_string())?;
-    let only = ClientSettings {
-        extra: settings.extra.clone(),
-        token_lifetime: read.token_lifetime,
-        ..ClientSettings::default()
+        Ok((path.display().to_string(), text))
     };
-    if read == only { Ok(()) } else { Err("what has a key of its own is not said there".into()) }
+    paths.into_iter().map(text).collect()
 }
 
 type Places = Vec<(ClientId, Prepared)>;
 
 /// Makes a secret for each new client of which no hash is declared, and a file that holds it.
-fn prepare(steps: &[Step], folder: Option<&Path>) -> Result<(BTreeMap<ClientId, ClientSecret>, Places)> {
+fn prepare(
+    changes: &[Change],
+    declared: &Declared,
+    folder: Option<&Path>,
+) -> Result<(BTreeMap<ClientId, ClientSecret>, Places)> {
     let (mut secrets, mut places) = (BTreeMap::new(), Vec::new());
-    let need = steps.iter().filter_map(|step| match step {
-        Step::AddClient(id, declared) if declared.secrets.is_empty() => Some(id),
-        _ => None,
-    });
-    for id in need {
+    let new = changes.iter().filter(|change| (&*change.action, &*change.kind) == ("add", "client"));
+    let new = new.filter_map(|change| declared.clients.get_key_value(change.name.as_str()));
+    for (id, _) in new.filter(|(_, client)| client.secrets.is_empty()) {
         let folder = folder.ok_or_else(|| {
             CliError::Refused(format!(
                 "the client {id} is new and needs a secret: name a folder for it with --secrets-dir, or declare the hash of one as secret_sha256"
@@ -179,57 +205,26 @@ pub fn file_name(id: &ClientId) -> String {
     name.strip_prefix('.').map_or(name.clone(), |rest| format!("%2E{rest}"))
 }
 
-fn print(steps: &[Step]) {
-    for step in steps {
-        let (kind, name) = step.subject();
-        let sign = sign(step.kind());
+fn print(changes: &[Change]) {
+    for Change { action, kind, name, fields } in changes {
+        let sign = match &**action {
+            "add" => "+",
+            "change" => "~",
+            _ => "-",
+        };
         output::line(&format!("{sign} {kind} {name}"));
-        for (field, before, after) in step.differences() {
-            output::line(&match (before, after) {
-                (None, Some(after)) => format!("    {field} = {after}"),
-                (Some(before), None) => format!("    {field} = {before} -> none"),
-                (before, after) => {
-                    format!("    {field} = {} -> {}", before.unwrap_or_default(), after.unwrap_or_default())
-                }
+        for FieldChange { field, from, to } in fields {
+            output::line(&match (from, to) {
+                (None, to) => format!("    {field} = {}", to.as_deref().unwrap_or_default()),
+                (Some(from), to) => format!("    {field} = {from} -> {}", to.as_deref().unwrap_or("none")),
             });
         }
     }
-    if !steps.is_empty() {
-        let count = |kind| steps.iter().filter(|step| step.kind() == kind).count();
-        let (add, change, remove) = (count(Kind::Add), count(Kind::Change), count(Kind::Remove));
+    if !changes.is_empty() {
+        let count = |action| changes.iter().filter(|change| change.action == action).count();
+        let (add, change, remove) = (count("add"), count("change"), count("remove"));
         output::line(&format!("{add} to add, {change} to change, {remove} to remove"));
     }
-}
-
-const fn sign(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Add => "+",
-        Kind::Change => "~",
-        Kind::Remove => "-",
-    }
-}
-
-fn to_json(steps: &[Step], is_done: bool, written: &BTreeMap<ClientId, PathBuf>) -> Value {
-    let change = |step: &Step| {
-        let (kind, name) = step.subject();
-        let action = match step.kind() {
-            Kind::Add => "add",
-            Kind::Change => "change",
-            Kind::Remove => "remove",
-        };
-        let fields: Vec<_> = step
-            .differences()
-            .into_iter()
-            .map(|(field, from, to)| json!({"field": field, "from": from, "to": to}))
-            .collect();
-        json!({"action": action, "kind": kind, "name": name, "fields": fields})
-    };
-    let written = written.iter().map(|(id, path)| (id.to_string(), json!(path)));
-    json!({
-        "changes": steps.iter().map(change).collect::<Vec<_>>(),
-        "applied": is_done,
-        "secretsWrittenTo": Value::Object(written.collect()),
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use m2mint_keys::time::UnixTime;
 use serde_json::json;
 
 use crate::cli::output::{self, Result};
+use crate::cli::remote::{self, Remote};
 use crate::cli::{Settings, config};
 use crate::clock::Clock;
 use crate::model::SecretHash;
@@ -24,6 +25,8 @@ pub struct Export {
     /// Print JSON: the file as a text in it
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 /// Runs the verb.
@@ -31,9 +34,10 @@ pub struct Export {
 /// # Errors
 /// When the file cannot be read.
 pub fn run(settings: &Settings, export: &Export) -> Result {
-    let config = config::load(settings)?;
-    let store = Store::open(&config.database, None)?;
-    let now = Clock::system().wall();
+    let server = export.remote.server()?;
+    if server.is_some() && export.with_secret_hashes {
+        return Err(remote::here_only("export --with-secret-hashes"));
+    }
     let mut whole = String::new();
     let mut say = |text: String| {
         if export.json {
@@ -43,6 +47,18 @@ pub fn run(settings: &Settings, export: &Export) -> Result {
             output::line(&text);
         }
     };
+    match &server {
+        Some(server) => remote::export(server, say)?,
+        None => from_file(settings, export, &mut say)?,
+    }
+    if export.json { output::json(&json!({"toml": whole})) } else { Ok(()) }
+}
+
+/// Hands each table of the file to `say`.
+fn from_file(settings: &Settings, export: &Export, say: &mut dyn FnMut(String)) -> Result {
+    let config = config::load(settings)?;
+    let store = Store::open(&config.database, None)?;
+    let now = Clock::system().wall();
     for service in store.read(services::all)?.values() {
         say(write::service(service));
     }
@@ -63,10 +79,9 @@ pub fn run(settings: &Settings, export: &Export) -> Result {
         }
         after = next;
         if after.is_none() {
-            break;
+            return Ok(());
         }
     }
-    if export.json { output::json(&json!({"toml": whole})) } else { Ok(()) }
 }
 
 /// Hashes that mean the same elsewhere, and how many secrets have none: a chosen one needs its slow hash, and the end of

@@ -753,3 +753,143 @@ fn what_clients_do_not_use_is_told_in_pages() {
         );
     }
 }
+
+fn declaration(text: &str, more: &Value) -> Value {
+    let mut body = json!({"files": [{"name": "a.toml", "text": text}]});
+    body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+    body
+}
+
+const DECLARED: &str = r#"
+[services.event]
+actions = ["event.create"]
+[clients.nightly]
+lifetime = "15m"
+grants.event = ["event.create"]
+"#;
+
+#[test]
+fn what_is_declared_is_planned_and_then_done_with_secrets_that_are_shown_once() {
+    let server = Server::start();
+    let body = declaration(DECLARED, &Value::Null);
+    let plan = v1(&server, "POST", "/declaration/plan", &[], &body);
+    assert_eq!(plan.status, 200, "{plan:?}");
+    let fields = json!([
+        {"field": "lifetime", "from": null, "to": "\"15m\""},
+        {"field": "grants.event", "from": null, "to": "[\"event.create\"]"},
+    ]);
+    assert_eq!(
+        plan.json()["changes"][1],
+        json!({"action": "add", "kind": "client", "name": "nightly", "fields": fields})
+    );
+    assert_eq!(plan.json()["applied"], false);
+    assert_eq!(get(&server, "/clients")["clients"], json!([]), "a plan changes nothing");
+
+    assert_problem(&v1(&server, "POST", "/declaration", &[], &body), 428, "precondition-required");
+    let seen = [("if-match", plan.header("etag").unwrap()), ("idempotency-key", "k")];
+    let done = v1(&server, "POST", "/declaration", &seen, &body);
+    assert_eq!((done.status, &done.json()["changes"]), (200, &plan.json()["changes"]), "{done:?}");
+    let secret = done.json()["clientSecrets"]["nightly"].as_str().unwrap().to_owned();
+    assert!(server.is_active(&server.token(&crate::support::Client { id: "nightly".into(), secret })));
+    assert_eq!(v1(&server, "POST", "/declaration", &seen, &body).body, done.body, "once for a key");
+    let other = [("if-match", "*"), ("idempotency-key", "k")];
+    assert_problem(&v1(&server, "POST", "/declaration", &other, &body), 422, "idempotency-key-reused");
+    let again = v1(&server, "POST", "/declaration", &[("if-match", "*")], &body);
+    assert_eq!(again.json(), json!({"changes": [], "applied": true}));
+
+    // What somebody else does in between makes it another plan.
+    let body = declaration(&DECLARED.replace("15m", "30m"), &Value::Null);
+    let plan = v1(&server, "POST", "/declaration/plan", &[], &body);
+    let change = json!({"tokenLifetime": "10m"});
+    assert_eq!(v1(&server, "PATCH", "/clients/nightly", &[("if-match", "*")], &change).status, 200);
+    let seen = [("if-match", plan.header("etag").unwrap())];
+    assert_problem(&v1(&server, "POST", "/declaration", &seen, &body), 412, "precondition-failed");
+    assert_eq!(get(&server, "/clients/nightly")["tokenLifetime"], "10m");
+    let acts: Vec<_> = crate::audit::entries(&server.database())
+        .into_iter()
+        .filter(|entry| entry["actor"] == "admin_key configuration" || entry["request"].is_string())
+        .map(|entry| entry["action"].clone())
+        .collect();
+    assert_eq!(acts, ["service.create", "client.create", "client.update"]);
+}
+
+#[test]
+fn a_declaration_with_a_mistake_or_against_a_rule_changes_nothing() {
+    let server = Server::start();
+    make(&server, &json!({"clientId": "old"}));
+    for (text, more, kind, said) in [
+        (
+            "[clients.a]\nlifetme = \"1h\"",
+            json!({}),
+            "invalid-declaration",
+            "a.toml:2: unknown key clients.a.lifetme; did you mean lifetime?",
+        ),
+        (
+            "[clients.a]\nsupertokens = '{\"scope\": \"x\"}'",
+            json!({}),
+            "invalid-declaration",
+            "clients.a.supertokens",
+        ),
+        ("", json!({"secretSha256": {"a": "0".repeat(64)}}), "invalid-declaration", "a is not declared"),
+        ("[clients.b]", json!({"prune": true}), "refused", "every one of them would be removed"),
+        ("[clients.a]\nlifetime = \"90d\"", json!({}), "refused", "client a: the lifetime 90d is longer"),
+        (
+            "[services.event]\nactions = [\"event.view\"]\n[clients.a]\ngrants.event = [\"event.veiw\"]",
+            json!({}),
+            "refused",
+            "did you mean event.view?",
+        ),
+    ] {
+        let body = declaration(text, &more);
+        for path in ["/declaration/plan", "/declaration"] {
+            let answer = v1(&server, "POST", path, &[("if-match", "*")], &body);
+            assert_problem(&answer, 422, kind);
+            assert!(answer.json()["detail"].as_str().unwrap().contains(said), "{answer:?}");
+        }
+    }
+    let bad = declaration("[clients.a]", &json!({"secretSha256": {"a": "hunter2"}}));
+    let answer = v1(&server, "POST", "/declaration", &[("if-match", "*")], &bad);
+    assert_problem(&answer, 400, "invalid-request");
+    assert!(!answer.body.contains("hunter2"));
+    assert_eq!(get(&server, "/clients")["clients"].as_array().unwrap().len(), 1);
+    assert_eq!(get(&server, "/services")["services"], json!([]));
+    // It may be larger than other requests, and not as large as one likes.
+    let long = |bytes: usize| declaration(&format!("#{}", "x".repeat(bytes)), &Value::Null);
+    assert_eq!(v1(&server, "POST", "/declaration/plan", &[], &long(1_000_000)).status, 200);
+    assert_problem(&v1(&server, "POST", "/declaration/plan", &[], &long(1_100_000)), 413, "too-large");
+}
+
+#[test]
+fn the_parts_of_the_declaration_make_one_file_that_changes_nothing() {
+    let server = Server::start();
+    for number in 0..3 {
+        register(
+            &server,
+            &json!({"audience": format!("s {number}").replace(' ', "/"), "actions": [{"name": "a.b"}]}),
+        );
+        make(
+            &server,
+            &json!({"clientId": format!("c{number}"), "audience": ["s/1"], "scope": ["a.b"], "metadata": {"a": 1}}),
+        );
+    }
+    let rename = json!({"renameActions": [{"from": "a.b", "to": "a.c"}]});
+    assert_eq!(v1(&server, "PATCH", "/services/s%2F1", &[("if-match", "*")], &rename).status, 200);
+    let (mut whole, mut cursor, mut parts) = (String::new(), String::new(), 0);
+    loop {
+        let part = get(&server, &format!("/declaration?limit=2{cursor}"));
+        whole = whole + part["toml"].as_str().unwrap() + "\n";
+        parts += 1;
+        match part["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(
+        (parts, whole.matches("[services.").count(), whole.matches("[clients.").count()),
+        (4, 3, 3),
+        "{whole}"
+    );
+    let plan = v1(&server, "POST", "/declaration/plan", &[], &declaration(&whole, &json!({"prune": true})));
+    assert_eq!((plan.status, &plan.json()["changes"]), (200, &json!([])), "{plan:?}");
+    assert_problem(&v1(&server, "GET", "/declaration?cursor=x", &[], &Value::Null), 400, "invalid-request");
+}

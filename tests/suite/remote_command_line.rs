@@ -282,6 +282,58 @@ fn what_clients_do_not_use_is_told_there_as_on_the_file() {
 }
 
 #[test]
+fn what_files_declare_is_applied_and_exported_there_as_on_the_file() {
+    let (here, elsewhere) = (Process::start(), Process::start());
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| {
+        for place in [here.directory.path(), folder.path()] {
+            std::fs::write(place.join("a.toml"), text).unwrap();
+        }
+    };
+    let there = |arguments: &[&str]| {
+        let mut command = command(folder.path());
+        command.env("M2MINT_ADMIN_KEY", ADMIN_KEY).args(arguments).args(["--url", &elsewhere.url]);
+        command.output().unwrap()
+    };
+    const FIRST: &str = "[services.event]\nactions = [\"event.create\"]\n[clients.\"a/b\"]\ngrants.event = [\"event.create\"]\n\
+                         [clients.hashed]\nsecret_sha256 = [\"0000000000000000000000000000000000000000000000000000000000000000\"]\n";
+    let changed = FIRST.replace("event.create", "event.see");
+    let wrong = FIRST.replace("grants.event = [\"event.create\"]", "grants.event = [\"event.craete\"]");
+    for (text, arguments) in [
+        (FIRST, &["--dry-run", "--detailed-exitcode"][..]),
+        (FIRST, &[]),
+        ("[clients.a]\nlifetme = 1\n", &[]),
+        (&wrong, &["--secrets-dir", "secrets"]),
+        (FIRST, &["--secrets-dir", "secrets", "--detailed-exitcode"]),
+        (FIRST, &["--secrets-dir", "secrets", "--detailed-exitcode"]),
+        (&changed, &["--dry-run", "--json"]),
+        (&changed, &["--json"]),
+        ("[clients.hashed]\n", &["--prune"]),
+        ("[clients.other]\n", &["--prune", "--yes"]),
+        ("[clients.hashed]\n", &["--prune", "--yes"]),
+    ] {
+        write(text);
+        let arguments: Vec<_> = ["apply", "a.toml"].iter().chain(arguments).copied().collect();
+        let (local, remote) = (here.run(&arguments), there(&arguments));
+        assert_eq!(remote.status.code(), local.status.code(), "{arguments:?} {remote:?}");
+        assert_eq!(text_of(&remote), text_of(&local), "{arguments:?}");
+        let (local, remote) = (here.run(&["export"]), there(&["export"]));
+        assert_eq!(text_of(&remote), text_of(&local), "after {arguments:?}");
+    }
+    assert_eq!(text_of(&there(&["export", "--json"])), text_of(&here.run(&["export", "--json"])));
+    // The secret that was written down is the one that the server takes.
+    write(FIRST);
+    std::fs::remove_dir_all(folder.path().join("secrets")).unwrap();
+    assert!(there(&["apply", "a.toml", "--secrets-dir", "secrets"]).status.success());
+    let secret = std::fs::read_to_string(folder.path().join("secrets/a%2Fb")).unwrap().trim().to_owned();
+    elsewhere.token(&crate::support::Client { id: "a/b".into(), secret });
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
 fn a_secret_goes_where_it_belongs_from_there_too() {
     let server = Process::start();
     let elsewhere = tempfile::tempdir().unwrap();
@@ -329,6 +381,7 @@ fn refusals_have_the_exit_codes_of_the_same_on_the_file() {
     for (arguments, code) in [
         (&["keys", "canary", "--audience", "event"][..], 2),
         (&["keys", "recover"], 2),
+        (&["export", "--with-secret-hashes"], 2),
         (&["backup", "x.db"], 2),
         (&["config", "show"], 2),
     ] {

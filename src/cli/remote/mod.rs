@@ -4,6 +4,7 @@ mod admin_keys;
 mod audiences;
 mod audit;
 mod clients;
+mod declaration;
 mod keys;
 mod secrets;
 mod services;
@@ -28,6 +29,7 @@ pub use admin_keys::run as admin_keys;
 pub use audiences::run as audiences;
 pub use audit::run as audit;
 pub use clients::run as clients;
+pub use declaration::{apply, export, plan};
 pub use keys::run as keys;
 pub use secrets::run as secrets;
 pub use services::run as services;
@@ -200,7 +202,8 @@ impl Server {
 }
 
 /// That a verb needs the file.
-fn here_only(verb: &str) -> CliError {
+#[must_use]
+pub fn here_only(verb: &str) -> CliError {
     CliError::Usage(format!(
         "{verb} works on the database file only: run it where the server is, without --url"
     ))

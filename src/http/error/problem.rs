@@ -82,6 +82,8 @@ kinds! {
     NotJson = "not-json", UNSUPPORTED_MEDIA_TYPE, "The body has to be JSON";
     /// The request is meant for somebody else.
     WrongHost = "wrong-host", MISDIRECTED_REQUEST, "The request is meant for another host";
+    /// A file has mistakes.
+    InvalidDeclaration = "invalid-declaration", UNPROCESSABLE_ENTITY, "The declaration has mistakes";
     /// A rule says no.
     Refused = "refused", UNPROCESSABLE_ENTITY, "A rule says no";
     /// The idempotency key came with another request before.

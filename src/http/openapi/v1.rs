@@ -8,10 +8,10 @@ use crate::http::error::problem::ProblemDetails;
 use crate::http::v1::idempotency::LONGEST_KEY;
 use crate::http::v1::types::{
     AdminKeyMade, AdminKeys, Audience, AudienceChange, Audiences, AuditCheck, AuditHead, AuditPage,
-    AuditReport, AuditWanted, Client, ClientChange, ClientMade, Clients, ClientsWanted, Keys, Misfits,
-    MisfitsWanted, NewAdminKey, NewClient, NewSecret, NewService, Plan, PlanWanted, Revocation, Rotation,
-    RotationWanted, SecretMade, SecretRotation, Secrets, Service, ServiceChange, Services, ServicesWanted,
-    UnusedPage, UnusedWanted,
+    AuditReport, AuditWanted, Changes, Client, ClientChange, ClientMade, Clients, ClientsWanted, Declaration,
+    DeclarationPage, DeclarationWanted, Keys, Misfits, MisfitsWanted, NewAdminKey, NewClient, NewSecret,
+    NewService, Plan, PlanWanted, Revocation, Rotation, RotationWanted, SecretMade, SecretRotation, Secrets,
+    Service, ServiceChange, Services, ServicesWanted, UnusedPage, UnusedWanted,
 };
 
 const JSON: &str = "application/json";
@@ -33,6 +33,9 @@ pub fn schemas() -> Map<String, Value> {
     add::<SecretMade>(&mut all);
     add::<NewSecret>(&mut all);
     add::<SecretRotation>(&mut all);
+    add::<DeclarationPage>(&mut all);
+    add::<Declaration>(&mut all);
+    add::<Changes>(&mut all);
     add::<UnusedPage>(&mut all);
     add::<Services>(&mut all);
     add::<Service>(&mut all);
@@ -60,6 +63,11 @@ pub fn schemas() -> Map<String, Value> {
 
 /// The calls.
 pub fn operations() -> Vec<Operation> {
+    let declared = || {
+        let text =
+            "[services.file]\nactions = [\"file.view\"]\n[clients.nightly]\ngrants.file = [\"file.view\"]\n";
+        json!({"files": [{"name": "clients.toml", "text": text}]})
+    };
     let service = || in_path("audience", "Its audience.", schema("AudienceName"), &json!("event"));
     let client = || in_path("clientId", "Its id.", schema("ClientId"), &json!("task-service"));
     vec![
@@ -169,6 +177,36 @@ pub fn operations() -> Vec<Operation> {
         .parameter(client())
         .parameter(in_path("secretId", "Its id.", json!({"type": "integer", "format": "int64"}), &json!(1)))
         .answer("204", "It is gone.", "", &Value::Null),
+        call(
+            "get",
+            "/declaration",
+            "declaration",
+            "getDeclaration",
+            "Shows services and clients as a file declares them",
+        )
+        .query::<DeclarationWanted>()
+        .answer("200", "A part of it.", JSON, &schema("DeclarationPage")),
+        call(
+            "post",
+            "/declaration/plan",
+            "declaration",
+            "planDeclaration",
+            "Shows what would be done to make services and clients what files declare",
+        )
+        .body(JSON, &schema("Declaration"), &declared(), true)
+        .answer("200", "The plan: every step of it could be done.", JSON, &schema("Changes"))
+        .header("200", "ETag", "The plan."),
+        call(
+            "post",
+            "/declaration",
+            "declaration",
+            "applyDeclaration",
+            "Makes services and clients what files declare: all of it in one transaction, or nothing",
+        )
+        .if_match()
+        .once()
+        .body(JSON, &schema("Declaration"), &declared(), true)
+        .answer("200", "What was done, and the secrets that were made.", JSON, &schema("Changes")),
         call("get", "/unused", "clients", "listUnused", "Lists what clients have and did not use")
             .query::<UnusedWanted>()
             .answer("200", "A page.", JSON, &schema("UnusedPage")),

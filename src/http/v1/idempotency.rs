@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, IF_MATCH};
 use actix_web::web::{Bytes, Data};
 use m2mint_keys::crypto;
 use m2mint_keys::time::millis;
@@ -44,7 +44,7 @@ struct Kept {
 }
 
 struct Entry {
-    /// Of the body that was sent.
+    /// Of the body that was sent, and of the state that it was meant for.
     body: [u8; 32],
     began: i64,
     /// None while it is being made.
@@ -170,7 +170,9 @@ pub async fn once(
     let shown = shown.map(|value| value.map(HeaderValue::as_bytes).unwrap_or_default());
     let uri = request.uri().to_string();
     let name = name(&[origin.actor.as_bytes(), shown[0], shown[1], uri.as_bytes(), key]);
-    match state.answers.begin(name, crypto::sha256(body), state.clock.steady())? {
+    // A request that is meant for another state is another request.
+    let meant = request.headers().get(IF_MATCH).map(HeaderValue::as_bytes).unwrap_or_default();
+    match state.answers.begin(name, self::name(&[body, meant]), state.clock.steady())? {
         Known::Answered(reply) => Ok(reply),
         Known::New => {
             let begun = Begun { state: state.clone(), name, answer: None };

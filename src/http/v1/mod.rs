@@ -8,6 +8,7 @@
 //! | [`types`] | requests and answers |
 //! | [`clients`], [`secrets`] | clients and their secrets |
 //! | [`services`] | registered services, and what clients are granted that none of them understands |
+//! | [`declaration`] | services and clients as files declare them |
 //! | [`unused`] | what clients have and did not use |
 //! | [`keys`] | signing keys: their states, their plan, rotation, revocation |
 //! | [`audiences`] | what tokens for an audience are signed with |
@@ -20,6 +21,7 @@ pub mod admin_keys;
 pub mod audiences;
 pub mod audit;
 pub mod clients;
+pub mod declaration;
 pub mod idempotency;
 pub mod keys;
 pub mod reply;
@@ -33,7 +35,7 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data, Path, Query, ServiceConfig};
+use actix_web::web::{self, Data, Path, PayloadConfig, Query, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, Resource};
 use serde::de::DeserializeOwned;
 
@@ -165,6 +167,18 @@ pub fn routes(config: &mut ServiceConfig) {
             readable("/misfits")
                 .route(web::get().to(handled!(services::get_misfits)))
                 .route(web::head().to(handled!(services::get_misfits))),
+        )
+        .service(
+            resource("/declaration", "GET, HEAD, POST")
+                .app_data(PayloadConfig::new(declaration::LARGEST))
+                .route(web::get().to(handled!(declaration::get)))
+                .route(web::head().to(handled!(declaration::get)))
+                .route(web::post().to(handled!(declaration::post))),
+        )
+        .service(
+            resource("/declaration/plan", "POST")
+                .app_data(PayloadConfig::new(declaration::LARGEST))
+                .route(web::post().to(handled!(declaration::post_plan))),
         )
         .service(
             readable("/unused")

@@ -100,6 +100,9 @@ mod grammar {
         /// A secret that the caller chose.
         #[schema(pattern = r"^[ -~]{16,200}$", examples("correct-horse-battery-staple"))]
         ChosenSecret;
+        /// The SHA-256 of a secret.
+        #[schema(pattern = r"^[0-9a-f]{64}$", examples("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"))]
+        Sha256;
         /// The name of an admin key.
         #[schema(pattern = r"^[A-Za-z0-9._-]{1,64}$", examples("deploy"))]
         AdminKeyName;
@@ -615,6 +618,92 @@ pub struct UnusedPage {
     pub changed_since: usize,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
+}
+
+/// A part of what services and clients are declared to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeclarationPage {
+    /// TOML that `m2mint apply` takes: services first, then clients, without secrets. The parts follow each other in one file.
+    pub toml: String,
+    /// Where the next part begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// Which part of the declaration to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeclarationWanted {
+    /// How many services or clients in a part.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    pub limit: Option<usize>,
+    /// `nextCursor` of the part before.
+    #[param(format = "clients-cursor")]
+    pub cursor: Option<String>,
+}
+
+/// What services and clients are to be. All files together have room for 1 MiB.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Declaration {
+    /// The files.
+    pub files: Vec<DeclarationFile>,
+    /// Whether services and clients that are not declared are removed.
+    #[serde(default)]
+    pub prune: bool,
+    /// SHA-256 of a secret that m2mint made, for declared clients that are to have it. A new client without one gets a
+    /// secret that is made here.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<grammar::ClientId, grammar::Sha256>, required = false)]
+    pub secret_sha256: BTreeMap<String, String>,
+}
+
+/// A file that declares services and clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclarationFile {
+    /// The name by which mistakes in it are told.
+    pub name: String,
+    /// TOML, as `m2mint apply` takes it.
+    pub text: String,
+}
+
+/// What is done, or would be, to make services and clients what is declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Changes {
+    /// Each step, in the order in which it is done; none when all is as declared.
+    pub changes: Vec<Change>,
+    /// Whether it is done.
+    pub applied: bool,
+    /// The secrets that were made, by client, shown this once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub client_secrets: BTreeMap<String, Secret>,
+}
+
+/// One step from what is to what is declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// `add`, `change` or `remove`.
+    pub action: String,
+    /// `service` or `client`.
+    pub kind: String,
+    /// Which.
+    pub name: String,
+    /// What is different after it. Of secrets only the number is told.
+    pub fields: Vec<FieldChange>,
+}
+
+/// A field that is different after a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldChange {
+    /// Its name in the file.
+    pub field: String,
+    /// Its value before, as the file writes it; null when there was none.
+    pub from: Option<String>,
+    /// Its value after.
+    pub to: Option<String>,
 }
 
 /// A signing key.

@@ -317,8 +317,11 @@ impl Reader<'_> {
     }
 }
 
-/// 64 hexadecimal digits. What they were is not repeated.
-fn digest(text: &str) -> Result<[u8; 32], &'static str> {
+/// The SHA-256 of a secret: 64 hexadecimal digits.
+///
+/// # Errors
+/// What has to be written. What was is not repeated.
+pub fn digest(text: &str) -> Result<[u8; 32], &'static str> {
     const FORM: &str =
         "write the SHA-256 of a secret that m2mint made, as 64 hexadecimal digits; never a secret";
     let mut digest = [0; 32];
