@@ -1,7 +1,10 @@
 //! Work that waits for the disk or takes long, away from the threads that serve.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -11,12 +14,32 @@ use crate::traces;
 /// How much such a thread gives way, as `nice` counts it: on a single core, a token that is asked for comes first.
 const NICENESS: i32 = 10;
 
-/// Runs `work` on a thread of its own.
-pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+/// Why work came to nothing: the server is stopping, or the work panicked.
+#[derive(Debug)]
+pub struct Lost;
+
+/// Begins `work` on a thread of its own, and answers what it comes to. It goes on when nobody waits for that.
+pub fn run<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, Lost>> {
+    let result = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&result);
     let work = traces::carried(work);
+    let begun = begin(Box::new(move || {
+        let value = work();
+        *place.lock() = Some(value);
+    }));
+    async move {
+        begun.await.map_err(|_| Lost)?;
+        result.lock().take().ok_or(Lost)
+    }
+}
+
+/// All work as one type, so that what surrounds it is compiled once.
+fn begin(work: Box<dyn FnOnce() + Send>) -> JoinHandle<()> {
     spawn_blocking(|| {
         give_way();
-        work()
+        work();
     })
 }
 

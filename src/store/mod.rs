@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, InterruptHandle, Transaction, TransactionBehavior};
 
 use crate::metrics::histogram::Histogram;
@@ -237,21 +237,28 @@ impl Store {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        // What goes into a file that nobody finds any more would be lost, and SQLite's log beside it is the other file's.
-        if !file_at(&self.path).is_ok_and(|file| file == self.file) {
-            return Err(StoreError::Replaced.into());
-        }
-        let mut slot = self.writer.try_lock_for(self.patience).ok_or_else(StoreError::busy)?;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => schema::open_writer(&self.path, self.patience).map_err(StoreError::from)?,
-        };
+        let (mut slot, mut connection) = self.take_writer()?;
         let changed = self.transact(&mut connection, change);
         // It stays open, also after an error: as long as any connection is, nobody recovers the log, and nobody sees what did
         // not commit. A failed sync may have lost what it was to write, whatever a later sync says, so nothing may be built
         // upon that. A rollback that failed leaves a connection that can begin nothing.
         *slot = Some(connection).filter(Connection::is_autocommit);
         changed
+    }
+
+    /// The connection that writes, and where it belongs when that is done. What is the same for every change is not generic,
+    /// so that it is there once.
+    fn take_writer(&self) -> Result<(MutexGuard<'_, Option<Connection>>, Connection)> {
+        // What goes into a file that nobody finds any more would be lost, and SQLite's log beside it is the other file's.
+        if !file_at(&self.path).is_ok_and(|file| file == self.file) {
+            return Err(StoreError::Replaced);
+        }
+        let mut slot = self.writer.try_lock_for(self.patience).ok_or_else(StoreError::busy)?;
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => schema::open_writer(&self.path, self.patience)?,
+        };
+        Ok((slot, connection))
     }
 
     /// How long commits took, those that failed too.
@@ -289,23 +296,33 @@ impl Store {
         connection: &mut Connection,
         change: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        let transaction = self.begin(connection)?;
+        let value = change(&transaction)?;
+        self.commit(transaction)?;
+        Ok(value)
+    }
+
+    fn begin<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = transaction.map_err(StoreError::Unavailable)?;
         self.check_schema(&transaction)?;
-        let value = change(&transaction)?;
+        Ok(transaction)
+    }
+
+    fn commit(&self, transaction: Transaction<'_>) -> Result<()> {
         let (began, traced) = (Instant::now(), traces::step("sqlite commit"));
         let committed = transaction.commit();
         drop(traced);
         self.commits.observe(began.elapsed());
         match committed {
-            Ok(()) => Ok(value),
+            Ok(()) => Ok(()),
             // Only a full disk is known to leave nothing behind.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                Err(StoreError::Unavailable(error).into())
+                Err(StoreError::Unavailable(error))
             }
             Err(error) => {
                 self.unsettled.store(true, Ordering::Release);
-                Err(StoreError::OutcomeUnknown(error).into())
+                Err(StoreError::OutcomeUnknown(error))
             }
         }
     }
