@@ -44,10 +44,43 @@ fn assert_same(server: &Process, verb: &[&str]) {
         let same = (0..5).any(|_| {
             here = server.verb(arguments);
             elsewhere = shown(server, arguments);
-            here == elsewhere
+            is_same(&here, &elsewhere)
         });
         assert!(same, "{arguments:?}\n{here}\n{elsewhere}");
     }
+}
+
+/// Whether both are the same. When something will happen is reckoned by either's own clock, and may be told as the one or
+/// the other of two seconds.
+fn is_same(here: &str, elsewhere: &str) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| c.is_whitespace() || "\",()".contains(c)).map(str::to_owned).collect()
+    };
+    let seconds = |word: &str| -> Option<i64> {
+        if let Ok(number) = word.parse() {
+            return Some(number).filter(|number| *number > 1000);
+        }
+        let (date, time) = word.split_once('T').unwrap_or(("1970-01-01", word));
+        let moment = humantime::parse_rfc3339(&format!("{date}T{}Z", time.trim_end_matches('Z'))).ok()?;
+        i64::try_from(moment.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()
+    };
+    let is_near = |here: &str, elsewhere: &str| {
+        let both = seconds(here).zip(seconds(elsewhere));
+        here == elsewhere || both.is_some_and(|(here, elsewhere)| here.abs_diff(elsewhere) <= 1)
+    };
+    let (here, elsewhere) = (words(here), words(elsewhere));
+    here.len() == elsewhere.len() && here.iter().zip(&elsewhere).all(|(here, there)| is_near(here, there))
+}
+
+#[test]
+fn a_second_more_or_less_is_the_same_and_a_minute_is_not() {
+    let shown = |time: &str| format!("gKQ3  active  {time} (in 1d 1h)");
+    assert!(is_same(&shown("2026-11-27 20:31:06"), &shown("2026-11-27 20:31:07")));
+    assert!(is_same(&shown("2026-11-27T20:31:59Z"), &shown("2026-11-27T20:32:00Z")));
+    assert!(!is_same(&shown("2026-11-27 20:31:06"), &shown("2026-11-27 20:32:06")));
+    assert!(!is_same(&shown("2026-11-27T20:31:06Z"), &shown("2026-11-28T20:31:06Z")));
+    assert!(is_same("in 90000", "in 89999") && !is_same("count 3", "count 4"));
+    assert!(!is_same("active", "standby"));
 }
 
 #[test]
