@@ -499,7 +499,7 @@ const PAGE: usize = 500;
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be read, and whatever `look` says.
-fn each_client(
+pub fn each_client(
     store: &Store,
     mut after: Option<PageStart>,
     most: usize,

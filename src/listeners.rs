@@ -171,15 +171,14 @@ const QUEUE: i32 = 4096;
 
 fn open(listen: &Listen, key: &'static str) -> Result<Vec<Listener>, ListenError> {
     let refused = |address: String| move |reason| ListenError::Refused { key, address, reason };
-    let own = |socket, file| Listener { socket, side: Side::Both, tls: false, inherited: false, file };
     Ok(match listen {
         Listen::Tcp(address) => {
             let socket = open_tcp(*address).map_err(refused(address.to_string()))?;
-            vec![own(Socket::Tcp(socket), None)]
+            vec![Listener::new(Socket::Tcp(socket), None)]
         }
         Listen::Unix(path) => {
             let socket = open_unix(path).map_err(refused(format!("unix:{}", path.display())))?;
-            vec![own(Socket::Unix(socket), Some(path.clone()))]
+            vec![Listener::new(Socket::Unix(socket), Some(path.clone()))]
         }
         Listen::Systemd => {
             let sockets = inherited().map_err(refused("systemd's socket".into()))?;
@@ -200,13 +199,18 @@ impl fmt::Display for Listeners {
 }
 
 impl Listener {
+    /// One of this server's own, where everything is served.
+    const fn new(socket: Socket, file: Option<PathBuf>) -> Self {
+        Self { socket, side: Side::Both, tls: false, inherited: false, file }
+    }
+
     /// A free port of this machine that nobody else gets to.
     ///
     /// # Errors
     /// The system's.
     pub fn on_free_port() -> io::Result<Self> {
         let socket = Socket::Tcp(open_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?);
-        Ok(Self { socket, side: Side::Both, tls: false, inherited: false, file: None })
+        Ok(Self::new(socket, None))
     }
 
     fn try_clone(&self) -> io::Result<Self> {

@@ -69,9 +69,7 @@ pub fn run(settings: &Settings, action: &Action, as_json: bool) -> Result {
             }
             let audience = StoredAudience { name, alg: *alg, at_once: *at_once };
             administration::set_audience(&store, &audience, Clock::system().wall(), &Origin::command_line())?;
-            if !store.wait_for_server()? {
-                return Err(keys::not_met());
-            }
+            store.be_met()?;
             let (now, all) = read()?;
             let status = all.into_iter().find(|one| one.wish.name == audience.name);
             let status = status.map_or_else(|| in_default(&audience.name), |one| render(&one, now));

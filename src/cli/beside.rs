@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::cli::output::{self, Result};
+use crate::cli::output::{self, CliError, Result};
 use crate::clock::Clock;
 use crate::store::{Claim, OpenError, Store, waits};
 
@@ -35,11 +35,20 @@ impl Beside {
         self.served
     }
 
-    /// Waits until the server, if there is one, acts by all that was written so far. Answers whether it does.
+    /// Waits until the server, if there is one, has met what was asked of it.
     ///
     /// # Errors
-    /// When the file cannot be used.
-    pub fn wait_for_server(&self) -> Result<bool> {
+    /// When it has not in time, or the file cannot be used.
+    pub fn be_met(&self) -> Result {
+        if self.wait_for_server()? {
+            return Ok(());
+        }
+        let late = "the server has not met the request yet; see `m2mint keys` and its log";
+        Err(CliError::Failed(late.into()))
+    }
+
+    /// Waits until the server, if there is one, acts by all that was written so far. Answers whether it does.
+    fn wait_for_server(&self) -> Result<bool> {
         if !self.served {
             return Ok(true);
         }
@@ -54,7 +63,7 @@ impl Beside {
         Ok(true)
     }
 
-    /// The same, for what is done already: whoever asked for it is told when the server does not act by it yet.
+    /// Waits likewise, for what is done already: whoever asked for it is told when the server does not act by it yet.
     pub fn settle(&self) {
         let late = match self.wait_for_server() {
             Ok(true) => return,

@@ -21,8 +21,6 @@ use crate::model::{
 };
 use crate::store::{Store, clients};
 
-const PAGE: usize = 500;
-
 /// To how many ids one that does not exist is compared.
 const COMPARED: usize = 20_000;
 
@@ -189,15 +187,11 @@ pub fn require(store: &Store, id: &str) -> Result<Client> {
 
 fn list(store: &Store, as_json: bool) -> Result {
     let mut listing = Listing::new(as_json);
-    let mut after = None;
-    loop {
-        let (page, next) = store.read(|db| clients::page(db, after.as_ref(), PAGE, None))?;
-        page.iter().for_each(|client| listing.add(client));
-        after = next;
-        if after.is_none() {
-            return listing.show();
-        }
-    }
+    administration::each_client(store, None, usize::MAX, &mut |client| {
+        listing.add(&client);
+        Ok(false)
+    })?;
+    listing.show()
 }
 
 /// Many clients, as they will be shown.

@@ -4,6 +4,7 @@ use clap::Args;
 use m2mint_keys::time::UnixTime;
 use serde_json::json;
 
+use crate::administration::each_client;
 use crate::cli::output::{self, Result};
 use crate::cli::remote::{self, Remote};
 use crate::cli::{Settings, config};
@@ -12,9 +13,6 @@ use crate::model::SecretHash;
 use crate::model::declaration::write;
 use crate::store::clients::StoredSecret;
 use crate::store::{Store, clients, services};
-
-/// How many clients are read at a time.
-const PAGE: usize = 500;
 
 /// What to print.
 #[derive(Debug, Args)]
@@ -62,26 +60,20 @@ fn from_file(settings: &Settings, export: &Export, say: &mut dyn FnMut(String)) 
     for service in store.read(services::all)?.values() {
         say(write::service(service));
     }
-    let mut after = None;
-    loop {
-        let (page, next) = store.read(|db| clients::page(db, after.as_ref(), PAGE, None))?;
-        for client in page {
-            let mut secrets = Vec::new();
-            if export.with_secret_hashes {
-                let all = store.read(|db| clients::secrets(db, client.id.as_str()))?;
-                let (hashes, left_out) = portable(all, now);
-                if left_out > 0 {
-                    say(format!("# {left_out} more: chosen by somebody, or with an end"));
-                }
-                secrets = hashes;
+    each_client(&store, None, usize::MAX, &mut |client| {
+        let mut secrets = Vec::new();
+        if export.with_secret_hashes {
+            let all = store.read(|db| clients::secrets(db, client.id.as_str()))?;
+            let (hashes, left_out) = portable(all, now);
+            if left_out > 0 {
+                say(format!("# {left_out} more: chosen by somebody, or with an end"));
             }
-            say(write::client(&client.id, &client.settings, &secrets));
+            secrets = hashes;
         }
-        after = next;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
+        say(write::client(&client.id, &client.settings, &secrets));
+        Ok(false)
+    })?;
+    Ok(())
 }
 
 /// Hashes that mean the same elsewhere, and how many secrets have none: a chosen one needs its slow hash, and the end of

@@ -230,13 +230,7 @@ fn revoke(store: &Beside, policy: Policy, kid: &str, yes: bool, as_json: bool) -
 
 fn ask(store: &Beside, request: &KeyRequest) -> Result {
     administration::ask_for_keys(store, request, Clock::system().wall(), &Origin::command_line())?;
-    if store.wait_for_server()? { Ok(()) } else { Err(not_met()) }
-}
-
-/// What to say when it did not.
-#[must_use]
-pub fn not_met() -> CliError {
-    CliError::Failed("the server has not met the request yet; see `m2mint keys` and its log".into())
+    store.be_met()
 }
 
 /// The rings of the file, by its clock.

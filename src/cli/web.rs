@@ -19,7 +19,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::cli::output::{CliError, Result};
-use crate::model::host::is_on_this_machine;
+use crate::model::host;
 use crate::outgoing;
 use crate::tls;
 
@@ -252,8 +252,7 @@ impl ServerCertVerifier for Look {
 /// Whether nobody on the way can read or change what is sent there: https, or this machine.
 #[must_use]
 pub fn is_protected(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    url.scheme() == "https" || url.scheme() == "http" && is_on_this_machine(&url)
+    Url::parse(url).is_ok_and(|url| host::is_protected(&url))
 }
 
 #[cfg(test)]

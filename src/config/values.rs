@@ -22,7 +22,8 @@ use crate::config::{
 };
 use crate::limits::{self, source::TrustedProxy};
 use crate::model::audience::AudienceAlgorithm;
-use crate::model::key_source::{Others, Source, is_protected};
+use crate::model::host::is_protected;
+use crate::model::key_source::{Others, Source};
 use crate::model::restrictions::{moment, parse_moment};
 use crate::model::rule::{Rule, Rules};
 use crate::model::{Host, Span};

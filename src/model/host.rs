@@ -113,6 +113,12 @@ impl Host {
     }
 }
 
+/// Whether nobody on the way to `url` can read or change what passes.
+#[must_use]
+pub fn is_protected(url: &Url) -> bool {
+    url.scheme() == "https" || url.scheme() == "http" && is_on_this_machine(url)
+}
+
 /// Whether a URL leads to this machine, so that nobody is on the way.
 #[must_use]
 pub fn is_on_this_machine(url: &Url) -> bool {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use m2mint_keys::time::UnixTime;
 use url::Url;
 
-use crate::model::host::is_on_this_machine;
+use crate::model::host::is_protected;
 
 /// Where keys come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +44,6 @@ impl Source {
             Self::Url(url) => is_protected(url),
         }
     }
-}
-
-/// Whether nobody on the way to `url` can read or change what passes.
-#[must_use]
-pub fn is_protected(url: &Url) -> bool {
-    url.scheme() == "https" || is_on_this_machine(url)
 }
 
 impl fmt::Display for Source {

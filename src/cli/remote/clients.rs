@@ -1,6 +1,5 @@
 //! `m2mint clients --url`
 
-use form_urlencoded::Serializer;
 use serde_json::{Value, json};
 
 use super::{Server, pages, path};
@@ -122,7 +121,7 @@ fn unused(server: &Server, wanted: &Unused, as_json: bool) -> Result {
                 all.changed_since += page.changed_since;
             }
         }
-        next
+        Ok(next)
     })?;
     let Some(all) = all else { return Ok(()) };
     let narrower = all.narrower.iter().map(|json| client(json).map(|client| (client.id, client.settings)));
@@ -131,24 +130,14 @@ fn unused(server: &Server, wanted: &Unused, as_json: bool) -> Result {
 
 /// Hands every client to `look`, oldest first, until it answers `false`.
 fn each(server: &Server, mut look: impl FnMut(ClientJson) -> Result<bool>) -> Result {
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut query = Serializer::new(String::new());
-        query.append_pair("limit", PAGE);
-        if let Some(cursor) = &cursor {
-            query.append_pair("cursor", cursor);
-        }
-        let page: Clients = server.get(&format!("/clients?{}", query.finish()))?;
+    pages(server, "/clients", &[("limit", PAGE)], |page: Clients| {
         for client in page.clients {
             if !look(client)? {
-                return Ok(());
+                return Ok(None);
             }
         }
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
+        Ok(page.next_cursor)
+    })
 }
 
 /// What has to be said to make the one of the other.

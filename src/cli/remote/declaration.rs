@@ -33,6 +33,6 @@ pub fn export(server: &Server, mut say: impl FnMut(String)) -> Result {
         if !part.toml.is_empty() {
             say(part.toml);
         }
-        part.next_cursor
+        Ok(part.next_cursor)
     })
 }

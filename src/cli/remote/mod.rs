@@ -209,18 +209,18 @@ pub fn here_only(verb: &str) -> CliError {
     ))
 }
 
-/// Asks for each page of a list, and hands it to `take`, which answers with the cursor of the next one.
+/// Asks for each page of a list, and hands it to `take`, which answers with the cursor of the next one that it wants.
 fn pages<T: DeserializeOwned>(
     server: &Server,
     path: &str,
     wanted: &[(&str, &str)],
-    mut take: impl FnMut(T) -> Option<String>,
+    mut take: impl FnMut(T) -> Result<Option<String>>,
 ) -> Result {
     let mut cursor: Option<String> = None;
     loop {
         let mut query = Serializer::new(String::new());
         query.extend_pairs(wanted).extend_pairs(cursor.iter().map(|cursor| ("cursor", cursor)));
-        cursor = take(server.get(&format!("{path}?{}", query.finish()))?);
+        cursor = take(server.get(&format!("{path}?{}", query.finish()))?)?;
         if cursor.is_none() {
             return Ok(());
         }

@@ -26,7 +26,7 @@ pub fn run(server: &Server, action: &Action, as_json: bool) -> Result {
             let mut services = Vec::new();
             pages(server, "/services", &[], |page: Services| {
                 services.extend(page.services);
-                page.next_cursor
+                Ok(page.next_cursor)
             })?;
             show_list(&services, as_json)
         }
@@ -83,7 +83,7 @@ fn misfits(server: &Server, audience: Option<&str>) -> Result<Vec<Misfit>> {
     let wanted: Vec<_> = audience.map(|audience| ("audience", audience)).into_iter().collect();
     pages(server, "/misfits", &wanted, |page: Misfits| {
         misfits.extend(page.misfits);
-        page.next_cursor
+        Ok(page.next_cursor)
     })?;
     Ok(misfits)
 }
