@@ -28,7 +28,7 @@ use crate::model::names::split_scopes;
 use crate::model::service::Names;
 use crate::model::{Audience, ClientId, Grants, Restrictions, ScopePattern, SecretHash};
 use crate::store::changes::{self, Change, Changes};
-use crate::store::clients::{self, IssuingRow, StoredSecret};
+use crate::store::clients::{self, IssuingRow, IssuingSecret};
 use crate::store::{self, DataVersion, Result, Store, StoreError, revocations, services};
 
 /// A client as the token path needs it.
@@ -143,7 +143,7 @@ impl Secret {
         (self.expires_at != i64::MAX).then(|| UnixTime::from_millis(self.expires_at))
     }
 
-    fn new(stored: StoredSecret) -> Self {
+    fn new(stored: IssuingSecret) -> Self {
         Self {
             id: stored.id,
             expires_at: stored.expires_at.map_or(i64::MAX, UnixTime::millis),
@@ -166,6 +166,8 @@ struct Progress {
     /// Every distinct set of grants, by the text it was parsed from: a million clients may share a handful.
     grants: std::collections::HashMap<Box<str>, Arc<Grants>>,
     prune_grants_at: usize,
+    /// Where such texts are put together.
+    text: String,
 }
 
 /// When secrets, admin keys and grants were last used, as far as that is not written yet.
@@ -448,16 +450,15 @@ impl Directory {
         &self,
         progress: &mut Progress,
         row: &IssuingRow<'_>,
-        secrets: Vec<StoredSecret>,
+        secrets: &mut Vec<IssuingSecret>,
     ) -> Result<(ClientId, IssuingClient)> {
-        let mut secrets: Vec<Secret> = secrets.into_iter().map(Secret::new).collect();
-        if secrets.iter().any(|secret| matches!(secret.check, SecretCheck::Slow(_))) {
+        let secrets = match secrets.pop() {
+            Some(only) if secrets.is_empty() => Secrets::One(Secret::new(only)),
+            last => Secrets::Many(secrets.drain(..).chain(last).map(Secret::new).collect()),
+        };
+        if secrets.as_slice().iter().any(|secret| matches!(secret.check, SecretCheck::Slow(_))) {
             self.any_slow_secret.store(true, Ordering::Relaxed);
         }
-        let secrets = match secrets.pop() {
-            Some(only) if secrets.is_empty() => Secrets::One(only),
-            last => Secrets::Many(secrets.into_iter().chain(last).collect()),
-        };
         let restricted = row.restrictions.any().then(|| {
             let guard = self.guard();
             let before = self.client(row.id, &guard).and_then(|client| client.restricted.as_ref());
@@ -478,8 +479,11 @@ impl Directory {
 }
 
 fn interned_grants(progress: &mut Progress, row: &IssuingRow<'_>) -> Result<Arc<Grants>> {
-    let text = [row.scope, row.audience, row.audience_scopes.unwrap_or_default()].join("\n");
-    if let Some(known) = progress.grants.get(text.as_str()) {
+    progress.text.clear();
+    for part in [row.scope, "\n", row.audience, "\n", row.audience_scopes.unwrap_or_default()] {
+        progress.text.push_str(part);
+    }
+    if let Some(known) = progress.grants.get(progress.text.as_str()) {
         return Ok(Arc::clone(known));
     }
     if progress.grants.len() >= progress.prune_grants_at.max(1024) {
@@ -487,7 +491,7 @@ fn interned_grants(progress: &mut Progress, row: &IssuingRow<'_>) -> Result<Arc<
         progress.prune_grants_at = progress.grants.len() * 2;
     }
     let grants = Arc::new(grants(row)?);
-    progress.grants.insert(text.into(), Arc::clone(&grants));
+    progress.grants.insert(progress.text.as_str().into(), Arc::clone(&grants));
     Ok(grants)
 }
 

@@ -62,7 +62,7 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     schema::create_private(&config.database)?;
     let claim = Claim::take(&config.database)?;
     let store = Arc::new(Store::open(&config.database, Some(claim))?);
-    store.check_whole()?;
+    let directory = Arc::new(read_whole(&store)?);
     match store.compact() {
         Ok(true) => tracing::info!("the database was made smaller: most of it was unused"),
         Ok(false) => {}
@@ -103,9 +103,9 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
             admin_keys::add(db, &key)?;
             audit::append(db, &administration::admin_keys::made(&key, &Origin::of(SERVER)))
         })?;
+        directory.refresh(&store)?;
         new_admin_key = key;
     }
-    let directory = Arc::new(Directory::load(&store)?);
     let (kept, known) = (Arc::clone(&store), Arc::clone(&directory));
     let source = config.master_key.clone();
     let find_master: FindMaster = Box::new(move |check| master_key::find(&source, check));
@@ -113,6 +113,21 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
     let keeper =
         keeper::open(kept, known, clock.clone(), (master, find_master), settings, witness, !founded)?;
     Ok(Open { store, directory, keeper, new_admin_key })
+}
+
+/// Checks the file and reads it, side by side: with a million clients, each takes longer than a second. Damage is told rather
+/// than what could not be read because of it.
+fn read_whole(store: &Store) -> Result<Directory, StartError> {
+    let (checked, read) = std::thread::scope(|scope| {
+        let check = scope.spawn(|| store.check_beside_reading());
+        let read = Directory::load(store);
+        (check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), read)
+    });
+    checked?;
+    if matches!(read, Err(StoreError::Corrupt(_))) {
+        store.check_whole()?;
+    }
+    Ok(read?)
 }
 
 /// The part of a configuration that steers keys.

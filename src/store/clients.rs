@@ -32,6 +32,19 @@ pub struct StoredSecret {
     pub last_used_from: Option<IpAddr>,
 }
 
+/// What issuing tokens needs to know of a stored secret.
+#[derive(Debug)]
+pub struct IssuingSecret {
+    /// Which of the client's secrets it is.
+    pub id: i64,
+    /// What is kept of it.
+    pub hash: SecretHash,
+    /// When it stops being accepted.
+    pub expires_at: Option<UnixTime>,
+    /// When it was last accepted, to within a minute.
+    pub last_used_at: Option<UnixTime>,
+}
+
 /// What issuing tokens needs to know of a client, as text: parsed once, when it is loaded into memory.
 pub struct IssuingRow<'a> {
     /// Client id.
@@ -396,15 +409,19 @@ pub fn save_last_used(db: &Connection, used: &[Use]) -> Result<()> {
 /// Hands every client, with its secrets, to `load`; or only the client `id`.
 ///
 /// # Errors
-/// [`StoreError`] when the file cannot be read, or `load` cannot make sense of what is in it.
+/// [`StoreError`] when the file cannot be read, `load` cannot make sense of what is in it, or, of all clients, a secret is
+/// left that is of none.
 pub fn for_issuing(
     db: &Connection,
     id: Option<&str>,
-    mut load: impl FnMut(&IssuingRow<'_>, Vec<StoredSecret>) -> Result<()>,
+    mut load: impl FnMut(&IssuingRow<'_>, &mut Vec<IssuingSecret>) -> Result<()>,
 ) -> Result<()> {
+    // Reading a column takes longer than finding out that it is empty, and most are, of most clients.
     const QUERY: &str = "SELECT id, enabled, scope, audience, audience_scopes, token_lifetime, tokens_revoked_at, \
-         networks, not_before, not_after, tokens_a_minute FROM clients";
-    const SECRETS: &str = "SELECT id, kind, hash, created_at, expires_at, last_used_at, last_used_from, client_id FROM client_secrets";
+         networks, not_before, not_after, tokens_a_minute, \
+         coalesce(audience_scopes, token_lifetime, tokens_revoked_at, networks, not_before, not_after, tokens_a_minute) \
+         IS NOT NULL FROM clients";
+    const SECRETS: &str = "SELECT id, kind, hash, expires_at, last_used_at, client_id FROM client_secrets";
     let snapshot = db.unchecked_transaction()?;
     // Both in the order of client ids, so that one pass over each is enough.
     let (mut clients, mut all_secrets) = match id {
@@ -421,29 +438,44 @@ pub fn for_issuing(
     let mut clients = clients.query(rusqlite::params_from_iter(parameters))?;
     let mut all_secrets = all_secrets.query(rusqlite::params_from_iter(parameters))?;
     let mut next_secret = all_secrets.next()?;
+    let mut secrets = Vec::new();
     while let Some(row) = clients.next()? {
         let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-        let client = IssuingRow {
+        let mut client = IssuingRow {
             id: text(0)?,
             enabled: row.get(1)?,
             scope: text(2)?,
             audience: text(3)?,
-            audience_scopes: row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?,
-            token_lifetime: row.get::<_, Option<u64>>(5)?.map(Duration::from_millis),
-            tokens_revoked_at: row.get::<_, Option<i64>>(6)?.map(UnixTime::from_millis),
-            restrictions: restrictions(row, 7)?,
+            audience_scopes: None,
+            token_lifetime: None,
+            tokens_revoked_at: None,
+            restrictions: Restrictions::default(),
         };
-        let mut secrets = Vec::with_capacity(1);
+        if row.get(11)? {
+            client.audience_scopes = row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+            client.token_lifetime = row.get::<_, Option<u64>>(5)?.map(Duration::from_millis);
+            client.tokens_revoked_at = moment(row, 6)?;
+            client.restrictions = restrictions(row, 7)?;
+        }
+        secrets.clear();
         while let Some(row) = next_secret {
-            if row.get_ref(7)?.as_str().map_err(rusqlite::Error::from)? != client.id {
+            if row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)? != client.id {
                 break;
             }
-            secrets.push(secret(row)?);
+            secrets.push(IssuingSecret {
+                id: row.get(0)?,
+                hash: secret_hash(row)?,
+                expires_at: moment(row, 3)?,
+                last_used_at: moment(row, 4)?,
+            });
             next_secret = all_secrets.next()?;
         }
-        load(&client, secrets)?;
+        load(&client, &mut secrets)?;
     }
-    Ok(())
+    match next_secret {
+        Some(_) if id.is_none() => Err(StoreError::Corrupt("a secret belongs to no client".into())),
+        _ => Ok(()),
+    }
 }
 
 /// Scopes by audience, from their JSON.
@@ -494,30 +526,36 @@ fn client(row: &Row<'_>) -> Result<Client> {
 fn restrictions(row: &Row<'_>, first: usize) -> Result<Restrictions> {
     let networks = row.get_ref(first)?.as_str_or_null().map_err(rusqlite::Error::from)?.unwrap_or_default();
     let networks: std::result::Result<_, _> = split_scopes(networks).map(Network::parse).collect();
-    let moment = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(UnixTime::from_millis));
     Ok(Restrictions {
         networks: networks.map_err(corrupt)?,
-        not_before: moment(first + 1)?,
-        not_after: moment(first + 2)?,
+        not_before: moment(row, first + 1)?,
+        not_after: moment(row, first + 2)?,
         tokens_a_minute: row.get(first + 3)?,
     })
 }
 
 fn secret(row: &Row<'_>) -> rusqlite::Result<StoredSecret> {
-    let kind: String = row.get(1)?;
-    let hash = if kind == "sha256" {
+    Ok(StoredSecret {
+        id: row.get(0)?,
+        hash: secret_hash(row)?,
+        created_at: UnixTime::from_millis(row.get(3)?),
+        expires_at: moment(row, 4)?,
+        last_used_at: moment(row, 5)?,
+        last_used_from: row.get_ref(6)?.as_str_or_null()?.and_then(|from| from.parse().ok()),
+    })
+}
+
+/// What is kept of a secret, from the columns 1 and 2.
+fn secret_hash(row: &Row<'_>) -> rusqlite::Result<SecretHash> {
+    Ok(if row.get_ref(1)?.as_str()? == "sha256" {
         SecretHash::Sha256(row.get(2)?)
     } else {
         SecretHash::Argon2id(String::from_utf8_lossy(row.get_ref(2)?.as_blob()?).into())
-    };
-    Ok(StoredSecret {
-        id: row.get(0)?,
-        hash,
-        created_at: UnixTime::from_millis(row.get(3)?),
-        expires_at: row.get::<_, Option<i64>>(4)?.map(UnixTime::from_millis),
-        last_used_at: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_millis),
-        last_used_from: row.get_ref(6)?.as_str_or_null()?.and_then(|from| from.parse().ok()),
     })
+}
+
+fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<UnixTime>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(UnixTime::from_millis))
 }
 
 fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {

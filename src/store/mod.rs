@@ -167,15 +167,20 @@ impl Store {
         &self.path
     }
 
-    /// Looks through the whole file for what cannot be.
+    /// Looks through the whole file for what cannot be, and holds up nobody who reads.
     ///
     /// # Errors
     /// [`OpenError::Damaged`]
     pub fn check_whole(&self) -> std::result::Result<(), OpenError> {
-        match &*self.reader.lock() {
-            Some(reader) => schema::check_whole(reader, &self.path),
-            None => schema::check_whole(&schema::open_reader(&self.path, self.patience)?, &self.path),
-        }
+        schema::check_whole(&schema::open_reader(&self.path, self.patience)?, &self.path)
+    }
+
+    /// The same while [`clients::for_issuing`] reads all clients, with what that does not meet by itself.
+    ///
+    /// # Errors
+    /// [`OpenError::Damaged`]
+    pub fn check_beside_reading(&self) -> std::result::Result<(), OpenError> {
+        schema::check_beside_reading(&schema::open_reader(&self.path, self.patience)?, &self.path)
     }
 
     /// Reads.

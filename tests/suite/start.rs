@@ -155,6 +155,26 @@ fn a_damaged_file_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_file_with_a_row_that_belongs_to_nothing_is_refused() {
+    for (row, table) in [
+        (
+            "INSERT INTO client_secrets VALUES ('nobody', 1, 'sha256', zeroblob(32), 1, NULL, NULL, NULL)",
+            "client_secrets",
+        ),
+        ("INSERT INTO grant_uses VALUES ('nobody', 'event', '', NULL, 1)", "grant_uses"),
+        ("INSERT INTO service_actions VALUES ('nothing', 'event.view', '')", "service_actions"),
+    ] {
+        let directory = used();
+        let db = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
+        db.execute_batch(&format!("PRAGMA foreign_keys = OFF; {row}")).unwrap();
+        db.close().unwrap();
+        let said = refusal(directory.path(), &[]);
+        let expected = format!("is damaged: a row of {table} belongs to nothing");
+        assert!(said.contains(&expected) && said.contains("Restore a backup"), "{said}");
+    }
+}
+
+#[test]
 fn a_file_with_a_trigger_or_a_view_of_somebody_else_is_refused() {
     for (object, name) in [
         (
