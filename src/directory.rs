@@ -164,7 +164,7 @@ struct Progress {
     seq: i64,
     data_version: DataVersion,
     /// Every distinct set of grants, by the text it was parsed from: a million clients may share a handful.
-    grants: std::collections::HashMap<Box<str>, Arc<Grants>>,
+    grants: std::collections::HashMap<Box<str>, Arc<Grants>, foldhash::quality::RandomState>,
     prune_grants_at: usize,
     /// Where such texts are put together.
     text: String,
@@ -200,7 +200,8 @@ pub struct Directory {
     admin_keys: AdminKeys,
     grant_uses: GrantUses,
     renamed: ArcSwap<Renamed>,
-    clients: HashMap<ClientId, IssuingClient>,
+    /// Ids are an administrator's: nobody else can choose some that share a hash.
+    clients: HashMap<ClientId, IssuingClient, foldhash::quality::RandomState>,
     revoked: HashMap<Box<str>, i64>,
     progress: Mutex<Progress>,
     used: Mutex<SecretsUsed>,
@@ -225,7 +226,7 @@ impl Directory {
             admin_keys: AdminKeys::default(),
             grant_uses: GrantUses::default(),
             renamed: ArcSwap::default(),
-            clients: HashMap::with_capacity(count),
+            clients: HashMap::with_capacity_and_hasher(count, foldhash::quality::RandomState::default()),
             revoked: HashMap::new(),
             progress: Mutex::default(),
             used: Mutex::default(),

@@ -1,10 +1,9 @@
 //! Access tokens: JWTs in the profile of RFC 9068, with the claims that SuperTokens adds.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use crate::crypto::{self, CryptoError};
@@ -131,7 +130,7 @@ impl Minter {
         let mut token = String::with_capacity(self.header.len() + payload.len() * 4 / 3 + 100);
         token.push_str(&self.header);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(payload, &mut token);
+        token.push_str(&base64url(payload));
         let signature = self.key.sign(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
@@ -176,6 +175,14 @@ impl Claims<'_> {
     }
 }
 
+/// As `URL_SAFE_NO_PAD`, many bytes at once where the processor can.
+fn base64url(text: &str) -> String {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    return base64::engine::Simd::url_safe(NO_PAD).encode(text);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    URL_SAFE_NO_PAD.encode(text)
+}
+
 /// JSON under construction.
 struct Json(String);
 
@@ -189,7 +196,9 @@ impl Json {
 
     /// A part of a string.
     fn escaped(&mut self, text: &str) {
-        if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        // To the end, whatever comes: many bytes at once rather than one after the other.
+        let is_special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+        if !text.bytes().fold(false, |any, byte| any | is_special(byte)) {
             self.0.push_str(text);
         } else {
             let quoted = Value::from(text).to_string();
@@ -199,8 +208,8 @@ impl Json {
     }
 
     fn number(&mut self, before: &str, number: i64) {
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "{before}{number}");
+        self.0.push_str(before);
+        self.0.push_str(itoa::Buffer::new().format(number));
     }
 }
 

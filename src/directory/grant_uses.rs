@@ -2,7 +2,7 @@
 //! kind of request to a short list.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ const fn seconds(time: UnixTime) -> u32 {
 /// What was used since it was last written.
 #[derive(Default)]
 pub struct GrantUses {
-    hasher: RandomState,
+    hasher: foldhash::quality::RandomState,
     /// What clients asked for that ask for several things in turn.
     seen: papaya::HashMap<Kind, AtomicI64>,
     seen_count: AtomicUsize,

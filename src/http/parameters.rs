@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Se
 use serde_json::{Map, Value};
 
 use crate::http::error::OAuthError;
+use crate::model::names::{split, split_once};
 
 /// More parameters than any request has.
 const MOST: usize = 64;
@@ -34,8 +35,8 @@ impl<'a> Parameters<'a> {
         let body =
             std::str::from_utf8(body).map_err(|_| OAuthError::invalid_request("the form is not UTF-8"))?;
         let mut parameters: Vec<(Cow<'a, str>, Given<'a>)> = Vec::with_capacity(8);
-        for pair in body.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for pair in split(body, b'&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = split_once(pair, b'=').unwrap_or((pair, ""));
             let (name, value) = (form_decoded(name), form_decoded(value));
             let may_repeat = (name == "audience" || name == "resource") && !value.is_empty();
             let repeats = |(known, before): &(Cow<'_, str>, Given<'_>)| {
@@ -146,7 +147,7 @@ fn plain(name: &str) -> &str {
 /// Decodes application/x-www-form-urlencoded. Most values need no decoding, and cost nothing.
 #[must_use]
 pub fn form_decoded(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| byte == b'+' || byte == b'%') {
+    if memchr::memchr2(b'+', b'%', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let spaces = text.replace('+', " ");

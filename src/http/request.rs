@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::http::parameters::form_decoded;
+use crate::model::names::split_once;
 
 /// A body, or why there is none.
 pub type Body = Result<Bytes, actix_web::Error>;
@@ -24,8 +25,9 @@ pub fn is_too_large(error: &actix_web::Error) -> bool {
 /// The media type of the body, without parameters.
 #[must_use]
 pub fn content_type(request: &HttpRequest) -> &str {
-    let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split_once(';').map_or(value, |(essence, _)| essence).trim()
+    let value = request.headers().get(CONTENT_TYPE);
+    let value = value.and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).unwrap_or_default();
+    split_once(value, b';').map_or(value, |(essence, _)| essence).trim()
 }
 
 /// What the Authorization header says.

@@ -1,7 +1,5 @@
 //! `POST /oauth/token` (RFC 6749 §4.4), in three dialects.
 
-use std::fmt::Write as _;
-
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -130,15 +128,18 @@ pub fn read<'a>(request: &HttpRequest, body: &'a [u8]) -> Result<Parameters<'a>,
             .into());
         }
     }
-    match content_type(request) {
-        form if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => {
-            Ok(Parameters::from_form(body)?)
-        }
-        json if json.eq_ignore_ascii_case("application/json") => Ok(Parameters::from_json(body)?),
-        _ => Err(OAuthError::invalid_request(
+    let content_type = content_type(request);
+    // Nearly everybody writes it like this.
+    let is = |expected: &str| content_type == expected || content_type.eq_ignore_ascii_case(expected);
+    if is("application/x-www-form-urlencoded") {
+        Ok(Parameters::from_form(body)?)
+    } else if is("application/json") {
+        Ok(Parameters::from_json(body)?)
+    } else {
+        Err(OAuthError::invalid_request(
             "the content type must be application/x-www-form-urlencoded or application/json",
         )
-        .into()),
+        .into())
     }
 }
 
@@ -348,8 +349,10 @@ fn token_response(bought: &Bought, spelling: Spelling) -> HttpResponse {
     };
     let mut body = String::with_capacity(token.len() + scope.len() + 100);
     let [before_token, before_lifetime, before_scope] = names;
-    // Writing to a string cannot fail.
-    let _ = write!(body, "{before_token}{token}{before_lifetime}{lifetime}{before_scope}{scope}\"}}");
+    let mut digits = itoa::Buffer::new();
+    for part in [before_token, token, before_lifetime, digits.format(*lifetime), before_scope, scope, "\"}"] {
+        body.push_str(part);
+    }
     let header = |name: HeaderName, value: &'static str| (name, HeaderValue::from_static(value));
     let mut response = HttpResponse::Ok();
     if let Some(sunset) = bought.sunset() {

@@ -28,7 +28,7 @@ const LEAD: f64 = 2.0;
 /// Counts tokens.
 pub struct Tokens {
     most: usize,
-    slots: HashMap<Pair, Arc<Slot>>,
+    slots: HashMap<Pair, Arc<Slot>, foldhash::quality::RandomState>,
     taken: AtomicUsize,
     beyond: AtomicU64,
     turned_away: AtomicU64,
@@ -101,7 +101,7 @@ impl Tokens {
     pub fn new(most: usize) -> Self {
         Self {
             most,
-            slots: HashMap::new(),
+            slots: HashMap::with_hasher(foldhash::quality::RandomState::default()),
             taken: AtomicUsize::new(0),
             beyond: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),

@@ -141,11 +141,8 @@ impl ScopePattern {
 /// A wildcard itself is no action that a service could check, so it cannot be asked for.
 #[must_use]
 pub fn pattern_allows(pattern: &str, scope: &str) -> bool {
-    if prefix(scope).is_some() {
-        return false;
-    }
     match prefix(pattern) {
-        Some(prefix) => below(prefix, scope),
+        Some(prefix) => below(prefix, scope) && !is_wildcard(scope),
         None => pattern == scope,
     }
 }
@@ -158,7 +155,10 @@ pub fn is_wildcard(pattern: &str) -> bool {
 
 /// `event.` of `event.*`. A lone `*` is an ordinary scope.
 fn prefix(pattern: &str) -> Option<&str> {
-    pattern.strip_suffix('*').filter(|prefix| prefix.ends_with('.') && prefix.len() > 1)
+    match pattern.as_bytes() {
+        [_, .., b'.', b'*'] => pattern.get(..pattern.len() - 1),
+        _ => None,
+    }
 }
 
 fn below(prefix: &str, scope: &str) -> bool {
@@ -167,7 +167,25 @@ fn below(prefix: &str, scope: &str) -> bool {
 
 /// Splits RFC 6749 §3.3's `scope-token *( SP scope-token )`. Empty text is no scope at all.
 pub fn split_scopes(text: &str) -> impl Iterator<Item = &str> {
-    text.split(' ').take(if text.is_empty() { 0 } else { usize::MAX })
+    split(text, b' ').take(if text.is_empty() { 0 } else { usize::MAX })
+}
+
+/// Splits at each of that byte, which is an ASCII character: `str::split`, sooner.
+pub fn split(text: &str, at: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (piece, after) = split_once(text, at).map_or((text, None), |(piece, after)| (piece, Some(after)));
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// Splits at the first of that byte, which is an ASCII character: `str::split_once`, sooner.
+#[must_use]
+pub fn split_once(text: &str, at: u8) -> Option<(&str, &str)> {
+    let found = memchr::memchr(at, text.as_bytes())?;
+    Some((text.get(..found)?, text.get(found + 1..)?))
 }
 
 #[cfg(test)]
