@@ -6,7 +6,7 @@ pub mod admin_keys;
 pub mod grant_uses;
 pub mod retiring;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -172,7 +172,7 @@ struct Progress {
 
 /// When secrets, admin keys and grants were last used, as far as that is not written yet.
 pub struct Uses {
-    grants: std::collections::HashMap<store::grant_uses::Grant, store::grant_uses::Times>,
+    grants: BTreeMap<store::grant_uses::Grant, store::grant_uses::Times>,
     secrets: Vec<clients::Use>,
     admin_keys: Vec<store::admin_keys::Use>,
 }
@@ -193,7 +193,8 @@ impl Uses {
 pub type Renamed = std::collections::HashMap<Box<str>, Vec<Names>>;
 
 /// Client and id of a secret, and when and from where it was used.
-type SecretsUsed = std::collections::HashMap<(Box<str>, i64), (UnixTime, Option<IpAddr>)>;
+type SecretsUsed =
+    std::collections::HashMap<(Box<str>, i64), (UnixTime, Option<IpAddr>), foldhash::quality::RandomState>;
 
 /// Every client, every revoked token, every admin key and every action that was renamed, in memory.
 pub struct Directory {
@@ -335,7 +336,9 @@ impl Directory {
     /// Takes the uses that have not been written yet.
     #[must_use]
     pub fn take_uses(&self) -> Uses {
-        let secrets = self.used.lock().drain().collect();
+        let mut secrets: Vec<_> = self.used.lock().drain().collect();
+        // In the order in which the file keeps them, each of its pages is written once.
+        secrets.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Uses { secrets, admin_keys: self.admin_keys.take_uses(), grants: self.grant_uses.take() }
     }
 

@@ -141,7 +141,9 @@ impl Minter {
 impl Claims<'_> {
     /// The claims as a JSON object. Written piece by piece: this is most of what a token costs beside its signature.
     fn to_json(&self, is_canary: bool) -> String {
-        let mut json = Json(String::with_capacity(512));
+        let names = [self.issuer, self.client_id, self.audience, self.jti];
+        let is_plain = names.iter().chain(self.scopes).all(|name| is_plain(name));
+        let mut json = Json { text: String::with_capacity(512), is_plain };
         let issued_at = self.issued_at.secs();
         json.text("{\"iss\":", self.issuer);
         json.text(",\"sub\":", self.client_id);
@@ -150,28 +152,30 @@ impl Claims<'_> {
         json.number(",\"iat\":", issued_at);
         json.number(",\"exp\":", issued_at.saturating_add_unsigned(self.lifetime));
         json.text(",\"jti\":", self.jti);
-        json.0.push_str(",\"scope\":\"");
+        json.text.push_str(",\"scope\":\"");
         for (at, scope) in self.scopes.iter().enumerate() {
-            json.0.push_str(if at == 0 { "" } else { " " });
+            json.text.push_str(if at == 0 { "" } else { " " });
             json.escaped(scope);
         }
-        json.0.push_str("\",\"scp\":[");
+        json.text.push_str("\",\"scp\":[");
         for (at, scope) in self.scopes.iter().enumerate() {
             json.text(if at == 0 { "" } else { "," }, scope);
         }
         json.number("],\"stt\":", STT_ACCESS_TOKEN.into());
+        // These may be anything.
+        json.is_plain = false;
         let extra = self.extra.into_iter().flatten();
         for (name, value) in extra.filter(|(name, _)| !RESERVED_CLAIMS.contains(&name.as_str())) {
             json.text(",", name);
-            json.0.push(':');
-            json.0.push_str(&value.to_string());
+            json.text.push(':');
+            json.text.push_str(&value.to_string());
         }
         if is_canary {
             json.text(",", CANARY_CLAIM);
-            json.0.push_str(":true");
+            json.text.push_str(":true");
         }
-        json.0.push('}');
-        json.0
+        json.text.push('}');
+        json.text
     }
 }
 
@@ -184,32 +188,49 @@ fn base64url(text: &str) -> String {
 }
 
 /// JSON under construction.
-struct Json(String);
+struct Json {
+    text: String,
+    /// Whether everything that is written is known to be written as it is.
+    is_plain: bool,
+}
 
 impl Json {
     fn text(&mut self, before: &str, text: &str) {
-        self.0.push_str(before);
-        self.0.push('"');
+        self.text.push_str(before);
+        self.text.push('"');
         self.escaped(text);
-        self.0.push('"');
+        self.text.push('"');
     }
 
     /// A part of a string.
     fn escaped(&mut self, text: &str) {
-        // To the end, whatever comes: many bytes at once rather than one after the other.
-        let is_special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-        if !text.bytes().fold(false, |any, byte| any | is_special(byte)) {
-            self.0.push_str(text);
+        if self.is_plain || is_plain(text) {
+            self.text.push_str(text);
         } else {
             let quoted = Value::from(text).to_string();
             let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-            self.0.push_str(inner.unwrap_or_default());
+            self.text.push_str(inner.unwrap_or_default());
         }
     }
 
     fn number(&mut self, before: &str, number: i64) {
-        self.0.push_str(before);
-        self.0.push_str(itoa::Buffer::new().format(number));
+        self.text.push_str(before);
+        self.text.push_str(itoa::Buffer::new().format(number));
+    }
+}
+
+/// Whether JSON writes a text as it is. Looks at several bytes at once, and at some of them twice.
+fn is_plain(text: &str) -> bool {
+    fn any_special(bytes: &[u8]) -> bool {
+        bytes.iter().fold(false, |any, byte| any | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'))
+    }
+    let bytes = text.as_bytes();
+    if let Some(last) = bytes.last_chunk::<16>() {
+        !bytes.as_chunks::<16>().0.iter().any(|chunk| any_special(chunk)) && !any_special(last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        !any_special(first) && !any_special(last)
+    } else {
+        !any_special(bytes)
     }
 }
 
@@ -333,6 +354,21 @@ mod tests {
         let minted = minter().mint(&Claims { audience: "a\"b\\c\u{1}", ..claims() }).unwrap();
         let payload: Value = serde_json::from_str(&part(&minted, 1)).unwrap();
         assert_eq!(payload["aud"], "a\"b\\c\u{1}");
+    }
+
+    #[test]
+    fn what_needs_escaping_is_found_wherever_it_stands() {
+        for length in 1..50 {
+            let plain = "a".repeat(length);
+            assert!(is_plain(&plain) && is_plain(&"\u{7f}é€".repeat(length)), "{length}");
+            for (at, special) in
+                (0..length).flat_map(|at| ["\"", "\\", "\u{1f}", "\0"].map(|special| (at, special)))
+            {
+                let mut text = plain.clone();
+                text.replace_range(at..=at, special);
+                assert!(!is_plain(&text), "{text:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What clients ask for and get, until it is written: the token path adds to a number in memory, and once an hour for each
 //! kind of request to a short list.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -94,7 +94,7 @@ struct Waiting {
     noted: Vec<Noted>,
     /// How many grants are in them.
     grants: usize,
-    put_back: HashMap<Grant, Times>,
+    put_back: BTreeMap<Grant, Times>,
 }
 
 /// A use as it was noted, in one piece; taken to pieces when it is written. None of its parts can hold a NUL.
@@ -121,7 +121,7 @@ impl Noted {
         Self { text, at }
     }
 
-    fn add_to(&self, uses: &mut HashMap<Grant, Times>) {
+    fn add_to(&self, uses: &mut BTreeMap<Grant, Times>) {
         let mut parts = self.text.split('\0');
         let mut part = || parts.next().unwrap_or_default();
         let (client, audience, scopes) = (part(), part(), part());
@@ -197,14 +197,14 @@ impl GrantUses {
 
     /// Takes what has not been written yet.
     #[must_use]
-    pub fn take(&self) -> HashMap<Grant, Times> {
+    pub fn take(&self) -> BTreeMap<Grant, Times> {
         let Waiting { noted, mut put_back, .. } = std::mem::take(&mut *self.waiting.lock());
         noted.iter().for_each(|noted| noted.add_to(&mut put_back));
         put_back
     }
 
     /// Takes back what could not be written.
-    pub fn put_back(&self, uses: HashMap<Grant, Times>) {
+    pub fn put_back(&self, uses: BTreeMap<Grant, Times>) {
         let mut waiting = self.waiting.lock();
         for (grant, times) in uses {
             let known = waiting.put_back.get(&grant).copied().unwrap_or(times);
@@ -221,7 +221,7 @@ mod tests {
         UnixTime::from_secs(1_800_000_000 + seconds)
     }
 
-    fn scopes(uses: &HashMap<Grant, Times>) -> Vec<(&str, bool)> {
+    fn scopes(uses: &BTreeMap<Grant, Times>) -> Vec<(&str, bool)> {
         let mut all: Vec<_> =
             uses.iter().map(|(grant, times)| (&*grant.scope, times.asked_at.is_some())).collect();
         all.sort_unstable();

@@ -151,6 +151,9 @@ pub fn form_decoded(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let spaces = text.replace('+', " ");
+    if memchr::memchr(b'%', text.as_bytes()).is_none() {
+        return Cow::Owned(spaces);
+    }
     Cow::Owned(percent_encoding::percent_decode_str(&spaces).decode_utf8_lossy().into_owned())
 }
 

@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 pub const OTHER: &str = "other";
 /// How many are counted one by one for each that is told.
 const CANDIDATES: usize = 4;
+/// So many are given room at once.
+const FEW: usize = 1000;
 /// One part in so many of those that are counted makes room when they are all taken.
 const PART: usize = 4;
 /// When only that part is free, one token in so many gets a place for its client.
@@ -101,7 +103,11 @@ impl Tokens {
     pub fn new(most: usize) -> Self {
         Self {
             most,
-            slots: HashMap::with_hasher(foldhash::quality::RandomState::default()),
+            // Twice as many as there will be: most clients are looked up and not found.
+            slots: HashMap::with_capacity_and_hasher(
+                most.min(FEW) * CANDIDATES * 2,
+                foldhash::quality::RandomState::default(),
+            ),
             taken: AtomicUsize::new(0),
             beyond: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! When clients last asked for what they are granted, and got it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use m2mint_keys::time::UnixTime;
 use rusqlite::{Connection, params};
@@ -38,11 +38,11 @@ impl Times {
     }
 }
 
-/// Remembers uses. Those of clients that are gone are left out.
+/// Remembers uses, in the order in which the file keeps them. Those of clients that are gone are left out.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] when the file cannot be written.
-pub fn save(db: &Connection, uses: &HashMap<Grant, Times>) -> Result<()> {
+pub fn save(db: &Connection, uses: &BTreeMap<Grant, Times>) -> Result<()> {
     let Some(first) = uses.values().map(|times| times.granted_at).min() else { return Ok(()) };
     db.prepare_cached("UPDATE issuer SET grant_uses_since = ?1 WHERE grant_uses_since IS NULL")?
         .execute([first.millis()])?;
