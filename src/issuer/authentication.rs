@@ -72,7 +72,8 @@ impl Authenticator {
             Check::Failed(denied) => return Err(Refusal::InvalidClient(denied)),
             Check::Slow(hashes) => hashes,
         };
-        match self.try_slowly(hashes, presented).await? {
+        // On the heap: nobody else's request carries what few wait for.
+        match Box::pin(self.try_slowly(hashes, presented)).await? {
             Some(phc) => self.remember(directory, client_id, presented, &phc, source, now),
             None => Err(UNKNOWN),
         }

@@ -177,13 +177,13 @@ impl Issuer {
     ///
     /// # Errors
     /// [`Refusal::InvalidClient`], whatever is wrong.
-    pub async fn authenticate(
-        &self,
-        client_id: &str,
-        secret: &str,
+    pub fn authenticate<'a>(
+        &'a self,
+        client_id: &'a str,
+        secret: &'a str,
         source: Source,
-    ) -> Result<Option<UnixTime>, Refusal> {
-        self.authenticator.authenticate(&self.directory, client_id, secret, source, self.clock.wall()).await
+    ) -> impl Future<Output = Result<Option<UnixTime>, Refusal>> + 'a {
+        self.authenticator.authenticate(&self.directory, client_id, secret, source, self.clock.wall())
     }
 
     /// Whether the client `id` is said to come from there.
