@@ -128,7 +128,7 @@ pub async fn surround(
     let count = |outcome| exchanges.metrics.count(endpoint, outcome, began.elapsed());
     let span = span::begin(&exchanges.traces, &request, &id);
     let handled = traces::within(span.as_ref(), next.call(request));
-    let mut response = match tokio::time::timeout(longest, handled).await {
+    let mut response = match tokio::time::timeout_at((began + longest).into(), handled).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
             count(Outcome::Failed);
