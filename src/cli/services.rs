@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::http::v1::services::{render, render_misfits};
 use crate::http::v1::types::{Misfit, Service as ServiceJson};
 use crate::model::audit::Origin;
+use crate::model::service::parse_action;
 use crate::model::{Audience, Scope, Service, Span};
 use crate::store::{self, Store};
 
@@ -39,7 +40,7 @@ pub enum Action {
         #[arg(long, value_name = "TEXT", default_value = "")]
         description: String,
         /// An action that it understands, and what that does; give it once for each
-        #[arg(long, value_name = "NAME[=TEXT]", value_parser = action)]
+        #[arg(long, value_name = "NAME[=TEXT]", value_parser = parse_action)]
         action: Vec<(Scope, String)>,
     },
     /// Change a service
@@ -53,7 +54,7 @@ pub enum Action {
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
         /// One more action that it understands; give it once for each
-        #[arg(long, value_name = "NAME[=TEXT]", value_parser = action)]
+        #[arg(long, value_name = "NAME[=TEXT]", value_parser = parse_action)]
         add_action: Vec<(Scope, String)>,
         /// An action that it understands no more, or a former name of one; give it once for each
         #[arg(long, value_name = "NAME")]
@@ -307,11 +308,4 @@ fn print_misfits(misfits: &[Misfit]) {
         })
         .collect();
     table::print(&["CLIENT ID", "SCOPE", "AT", "DID YOU MEAN"], &rows);
-}
-
-/// `event.create`, or `event.create=Makes an event`. A name may hold `=` only where a description follows.
-fn action(text: &str) -> std::result::Result<(Scope, String), String> {
-    let (name, description) = text.split_once('=').unwrap_or((text, ""));
-    let name = Scope::parse(name).map_err(|error| error.to_string())?;
-    Ok((name, description.trim().to_owned()))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use m2mint_keys::time::UnixTime;
 
 use crate::model::client::Settings;
-use crate::model::names::{Audience, Scope, ScopePattern, is_wildcard, pattern_allows};
+use crate::model::names::{Audience, InvalidName, Scope, ScopePattern, is_wildcard, pattern_allows};
 use crate::model::spelling::nearest;
 
 /// The most actions that a service may have.
@@ -74,6 +74,16 @@ pub enum InvalidService {
 #[must_use]
 pub fn suggestion(meant: Option<&str>) -> String {
     meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
+}
+
+/// An action as people write it: `event.create`, or `event.create=Makes an event`. A name may hold `=` only where a
+/// description follows.
+///
+/// # Errors
+/// [`InvalidName`]
+pub fn parse_action(text: &str) -> Result<(Scope, String), InvalidName> {
+    let (name, description) = text.split_once('=').unwrap_or((text, ""));
+    Ok((Scope::parse(name.trim())?, description.trim().to_owned()))
 }
 
 /// A name that an action had before.

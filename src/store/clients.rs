@@ -177,6 +177,8 @@ pub enum Wanted<'a> {
     Like(&'a str),
     /// Those with this in their id, name, audiences or scopes, in any case of ASCII letters.
     About(&'a str),
+    /// Those that may ask for tokens for this audience.
+    At(&'a str),
 }
 
 /// A page of clients, oldest first, and where the next one begins.
@@ -217,6 +219,7 @@ pub fn page_of(
             "instr(lower(id || char(10) || name || char(10) || audience || char(10) || scope), lower(?3)) > 0",
             Some(text),
         ),
+        Wanted::At(audience) => ("instr(' ' || audience || ' ', ' ' || ?3 || ' ') > 0", Some(audience)),
     };
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM clients WHERE (created_at, id) > (?1, ?2) AND {condition}

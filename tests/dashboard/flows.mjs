@@ -10,6 +10,7 @@ const secretOf = async (page) => (await page.locator("#new-secret").textContent(
 export async function flows(browser, server, javaScriptEnabled) {
     const how = javaScriptEnabled ? "" : ", without a script";
     const id = javaScriptEnabled ? "task-service" : "file-service";
+    const audience = javaScriptEnabled ? "printer" : "plotter";
     const open = (options) => openWindow(browser, server, { javaScriptEnabled, ...options });
     const flow = (name, body) => test(name + how, async () => {
         const { context, page, wrong } = await open();
@@ -210,6 +211,47 @@ export async function flows(browser, server, javaScriptEnabled) {
         }
     });
 
+    await flow("a service is registered, and what was filled in wrong is told and kept", async (page) => {
+        await page.getByRole("link", { name: "Services", exact: true }).click();
+        await page.getByRole("link", { name: "New service" }).click();
+        await page.getByLabel("Audience").fill(audience);
+        await page.getByLabel("Description").fill("What prints");
+        await page.getByLabel("Actions").fill(`${audience}.run = Prints a page\n${audience}.*`);
+        await page.getByRole("button", { name: "Register the service" }).click();
+        await page.getByRole("alert").filter({ hasText: "is a wildcard" }).waitFor();
+        assert.equal(await page.getByLabel("Description").inputValue(), "What prints");
+        await page.getByLabel("Actions").fill(`${audience}.run = Prints a page\n${audience}.stop`);
+        await page.getByRole("button", { name: "Register the service" }).click();
+        await heading(page, audience);
+        await page.getByRole("status").filter({ hasText: "Registered" }).waitFor();
+        await page.getByText("No client names it").waitFor();
+        const made = await admin(server, "GET", `/admin/v1/services/${audience}`);
+        assert.equal(made.description, "What prints");
+        assert.deepEqual(made.actions, [{ name: `${audience}.run`, description: "Prints a page" }, { name: `${audience}.stop`, description: "" }]);
+    });
+
+    await flow("a service is removed only when its audience is typed", async (page) => {
+        await admin(server, "POST", "/recipe/oauth/clients", { clientId: `asks-${audience}`, clientName: `Asks ${audience}`, audience: [audience], scope: `${audience}.run` });
+        await page.goto("/admin/services");
+        await page.getByRole("link", { name: audience, exact: true }).click();
+        await page.getByRole("link", { name: "Remove the service" }).click();
+        await page.locator(".preview").getByRole("link", { name: `Asks ${audience}` }).waitFor();
+        const button = page.getByRole("button", { name: "Remove the service" });
+        const typed = page.getByLabel(/Type the audience/);
+        await typed.fill("something");
+        if (javaScriptEnabled) {
+            assert.ok(await button.isDisabled());
+        } else {
+            await button.click();
+            await page.getByRole("alert").filter({ hasText: "Nothing was removed" }).waitFor();
+        }
+        await typed.fill(audience);
+        await button.click();
+        await page.getByRole("status").filter({ hasText: "Removed" }).waitFor();
+        const { services } = await admin(server, "GET", "/admin/v1/services");
+        assert.ok(services.every((one) => one.audience !== audience), JSON.stringify(services));
+    });
+
     await flow("a client is deleted only when its id is typed", async (page) => {
         await page.goto(`/admin/client?id=${id}`);
         await page.getByRole("link", { name: "Delete the client" }).click();
@@ -241,7 +283,7 @@ export async function flows(browser, server, javaScriptEnabled) {
         };
         // The server notices a new key within a second.
         for (let tries = 0; !(await accepted()); tries += 1) assert.ok(tries < 20, "the key is not accepted");
-        for (const path of ["/admin/clients", "/admin/keys", "/admin/services", "/admin/settings"]) {
+        for (const path of ["/admin/clients", "/admin/keys", "/admin/services", "/admin/services/new", "/admin/service?audience=mail", "/admin/service/remove?audience=mail", "/admin/settings"]) {
             await page.goto(path);
             const buttons = await page.locator("main button, main a.button").allTextContents();
             assert.ok(buttons.every((text) => ["Search", "Next page", "Copy"].includes(text.trim())), buttons.join());

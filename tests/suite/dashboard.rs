@@ -7,13 +7,14 @@ use crate::support::http::{Answer, form};
 use crate::support::{ADMIN_KEY, Process, Server, call};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/admin/",
     "/admin/clients",
     "/admin/clients/new",
     "/admin/keys",
     "/admin/keys/rotate",
     "/admin/services",
+    "/admin/services/new",
     "/admin/inspect",
     "/admin/audit",
     "/admin/admin-keys",
@@ -62,6 +63,22 @@ impl Browser {
         after.split('"').next().unwrap().to_owned()
     }
 
+    /// Which state the form of a page was made for.
+    #[track_caller]
+    fn seen(&self, path: &str) -> String {
+        let page = self.get(path).body;
+        let (_, after) = page.split_once(r#"name="seen" value=""#).unwrap_or_else(|| panic!("{page}"));
+        after.split('"').next().unwrap().replace("&quot;", "\"")
+    }
+
+    /// Registers a service.
+    #[track_caller]
+    fn register(&self, audience: &str, actions: &str) {
+        let answer = self.post("/admin/services/new", &[("audience", audience), ("actions", actions)]);
+        let page = format!("/admin/service?audience={audience}");
+        assert_eq!((answer.status, answer.header("location")), (303, Some(&*page)), "{answer:?}");
+    }
+
     #[track_caller]
     fn is_in(&self) -> bool {
         self.get("/admin/").status == 200
@@ -82,6 +99,26 @@ fn sign_in(url: &str, key: &str, headers: &[(&str, &str)]) -> Answer {
 fn acts(server: &Server) -> Vec<(String, String)> {
     let text = |entry: &serde_json::Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     entries(&server.database()).iter().map(|entry| (text(entry, "action"), text(entry, "actor"))).collect()
+}
+
+/// The audiences of the registered services.
+fn services(server: &Server) -> Vec<String> {
+    let list = server.admin("GET", "/admin/v1/services", &serde_json::Value::Null).json();
+    let services = list["services"].as_array().unwrap_or_else(|| panic!("{list}"));
+    services.iter().map(|one| one["audience"].as_str().unwrap().to_owned()).collect()
+}
+
+fn service(server: &Server, audience: &str) -> serde_json::Value {
+    server.admin("GET", &format!("/admin/v1/services/{audience}"), &serde_json::Value::Null).json()
+}
+
+/// Somebody else changes a service.
+#[track_caller]
+fn amend(server: &Server, audience: &str, change: &serde_json::Value) {
+    let headers = [("api-key", ADMIN_KEY), ("content-type", "application/json"), ("if-match", "*")];
+    let url = server.endpoint(&format!("/admin/v1/services/{audience}"));
+    let answer = call("PATCH", &url, &headers, change.to_string().as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[test]
@@ -200,13 +237,17 @@ fn a_form_without_the_token_of_its_session_changes_nothing() {
     let (own, foreign) = (browser.csrf(), other.csrf());
     assert_ne!(own, foreign);
     let before = server.kids();
-    let fields: [(&str, Vec<(&str, &str)>); 6] = [
+    browser.register("event", "event.view");
+    let seen = browser.seen("/admin/service/remove?audience=event");
+    let fields: [(&str, Vec<(&str, &str)>); 8] = [
         ("/admin/keys/rotate", vec![]),
         ("/admin/keys/revoke", vec![("kid", &before[0]), ("typed", &before[0])]),
         ("/admin/client/remove", vec![("id", &client.id), ("typed", &client.id)]),
         ("/admin/client/enabled", vec![("id", &client.id), ("enabled", "false")]),
         ("/admin/client/secrets/add", vec![("id", &client.id)]),
         ("/admin/clients/new", vec![("name", "made")]),
+        ("/admin/services/new", vec![("audience", "made")]),
+        ("/admin/service/remove", vec![("audience", "event"), ("seen", &seen), ("typed", "event")]),
     ];
     for (path, fields) in &fields {
         for csrf in ["", &own[1..], &foreign] {
@@ -226,6 +267,7 @@ fn a_form_without_the_token_of_its_session_changes_nothing() {
         assert_eq!(json.status, 400, "{path}: {json:?}");
     }
     assert_eq!(server.kids(), before);
+    assert_eq!(services(&server), ["event"]);
     server.token(&client);
     server.pass(61);
     assert!(acts(&server).iter().any(|(action, _)| action == "authentication.refuse"));
@@ -241,11 +283,16 @@ fn a_key_that_may_only_read_is_offered_nothing_else_and_refused_all_the_same() {
     let key = key["key"].as_str().unwrap().to_owned();
     server.wait_until("the key counts", || sign_in(&server.url, &key, &[]).status == 303);
     let browser = Browser::sign_in(&server.url, &key);
+    let holder = Browser::sign_in(&server.url, ADMIN_KEY);
+    holder.register("event", "event.view\nevent.create");
+    let seen = holder.seen("/admin/service/remove?audience=event");
     let client_page = format!("/admin/client?id={}", client.id);
     assert_eq!(browser.get("/admin/admin-keys").status, 403);
     assert!(!browser.get("/admin/").body.contains("/admin/admin-keys"));
-    for page in PAGES.iter().copied().chain([&*client_page]) {
+    let others = [&*client_page, "/admin/service?audience=event", "/admin/service/remove?audience=event"];
+    for page in PAGES.iter().copied().chain(others) {
         let page = browser.get(page).body;
+        assert!(page.contains("<main"), "{page}");
         for form in page.split("<form ").skip(1) {
             let action = form.split("action=\"").nth(1).unwrap().split('"').next().unwrap();
             let harmless = [
@@ -272,11 +319,15 @@ fn a_key_that_may_only_read_is_offered_nothing_else_and_refused_all_the_same() {
         ("/admin/client/secrets/remove", vec![("id", &*client.id), ("secret", "1")]),
         ("/admin/client/revoke-tokens", vec![("id", &*client.id)]),
         ("/admin/client/remove", vec![("id", &*client.id), ("typed", &*client.id)]),
+        ("/admin/services/new", vec![("audience", "made")]),
+        ("/admin/service/remove", vec![("audience", "event"), ("seen", &*seen), ("typed", "event")]),
     ] {
         let answer = browser.post(path, &fields);
         assert_eq!(answer.status, 403, "{path}: {answer:?}");
     }
     assert_eq!(server.active_kid("EdDSA"), kid);
+    let listed = browser.get("/admin/services").body;
+    assert!(listed.contains("/admin/service?audience=event") && !listed.contains("made"), "{listed}");
     server.token(&client);
 }
 
@@ -572,4 +623,83 @@ fn services_are_shown_with_what_they_understand_and_who_is_granted_something_els
     server.wait_until("it is shown", || browser.get("/admin/services").body.contains("Look at events"));
     let page = browser.get("/admin/services").body;
     assert!(page.contains("not understood") && page.contains("event.create"), "{page}");
+}
+
+#[test]
+fn a_service_is_registered_as_the_admin_api_does_it_and_what_is_wrong_loses_nothing() {
+    let server = Server::start();
+    let old = json!({"clientId": "old", "scope": "event.edit event.view", "audience": ["event"]});
+    server.client(&old);
+    let browser = Browser::sign_in(&server.url, ADMIN_KEY);
+    let register = |audience: &str, description: &str, actions: &str| {
+        let fields = [("audience", audience), ("description", description), ("actions", actions)];
+        browser.post("/admin/services/new", &fields)
+    };
+    let long = "x".repeat(501);
+    for (audience, description, actions) in [
+        ("", "Calendar <b>", "event.view"),
+        ("two words", "Calendar <b>", "event.view"),
+        ("event", "Calendar <b>", "event.view\r\nevent view"),
+        ("event", "Calendar <b>", "event.*"),
+        ("event", "Calendar <b>", "event.view\r\nevent.view = Again"),
+        ("event", "Calendar <b>", "openid"),
+        ("event", &*long, "event.view"),
+    ] {
+        let answer = register(audience, description, actions);
+        assert!(answer.status == 422 && answer.body.contains("role=\"alert\""), "{actions}: {answer:?}");
+        for kept in [audience, &description.replace('<', "&lt;").replace('>', "&gt;"), actions] {
+            assert!(answer.body.contains(kept), "{kept} is lost: {}", answer.body);
+        }
+    }
+    assert!(services(&server).is_empty());
+    let answer = register("event", "Calendar", "event.view\r\n\r\n event.update = Changes it = at once");
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/admin/service?audience=event")));
+    let actions = json!([
+        {"name": "event.update", "description": "Changes it = at once"},
+        {"name": "event.view", "description": ""},
+    ]);
+    let now = service(&server, "event");
+    assert_eq!((&now["description"], &now["actions"]), (&json!("Calendar"), &actions));
+    let page = browser.get("/admin/service?audience=event").body;
+    for said in ["Registered.", "Changes it = at once", "not understood", "did you mean event.update?"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let again = register("event", "", "");
+    assert!(again.status == 422 && again.body.contains("is registered already"), "{again:?}");
+    let (action, by) = ("service.create".to_owned(), "api_key 1".to_owned());
+    assert_eq!(acts(&server).iter().filter(|act| **act == (action.clone(), by.clone())).count(), 1);
+    assert_eq!(browser.get("/admin/service?audience=evnt").status, 404);
+}
+
+#[test]
+fn a_service_is_removed_when_its_audience_is_typed_and_it_is_what_was_shown() {
+    let server = Server::start();
+    let client = server.task_service();
+    let browser = Browser::sign_in(&server.url, ADMIN_KEY);
+    browser.register("event", "event.view\nevent.create");
+    let page = browser.get("/admin/service/remove?audience=event").body;
+    for said in ["1 client names it", &client.id, "2 actions", "Type the audience"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let seen = browser.seen("/admin/service/remove?audience=event");
+    let remove = |seen: &str, typed: &str| {
+        browser.post("/admin/service/remove", &[("audience", "event"), ("seen", seen), ("typed", typed)])
+    };
+    for typed in ["", "even", "Event"] {
+        let answer = remove(&seen, typed);
+        assert!(answer.status == 422 && answer.body.contains("Nothing was removed"), "{answer:?}");
+    }
+    amend(&server, "event", &json!({"description": "Calendar"}));
+    for seen in [&*seen, ""] {
+        let late = remove(seen, "event");
+        assert!(late.status == 422 && late.body.contains("Somebody else"), "{late:?}");
+    }
+    assert_eq!(services(&server), ["event"]);
+    let answer = remove(&browser.seen("/admin/service/remove?audience=event"), "event");
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/admin/services")));
+    assert!(services(&server).is_empty());
+    assert!(browser.get("/admin/services").body.contains("Removed: event."));
+    server.token(&client);
+    assert_eq!(remove(&seen, "event").status, 404);
+    assert!(acts(&server).contains(&("service.remove".into(), "api_key 1".into())));
 }

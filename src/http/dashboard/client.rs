@@ -11,6 +11,7 @@ use super::Answer;
 use crate::administration::{self, AdministrationError, MAX_SECRETS};
 use crate::http::State;
 use crate::http::dashboard::error::{DashboardError, sentence};
+use crate::http::dashboard::forms::Question;
 use crate::http::dashboard::layout::{self, Section, copyable, csrf, from_now, query, time, time_or};
 use crate::http::dashboard::session::Notice;
 use crate::http::dashboard::visitor::{Form, Visitor};
@@ -347,44 +348,23 @@ pub async fn rotate(visitor: Visitor, request: HttpRequest, body: Body, state: D
     Ok(layout::go(&path(&id)))
 }
 
-/// Something that cannot be taken back, and what it does.
-struct Question<'a> {
-    title: &'a str,
-    action: &'a str,
-    effect: Vec<Markup>,
-    hidden: Vec<(&'a str, String)>,
-    /// What has to be typed, where something has to.
-    typed: Option<&'a str>,
-    button: &'a str,
-    problem: Option<&'a str>,
-}
-
-impl Question<'_> {
-    fn page(&self, visitor: &Visitor, client: &Client) -> HttpResponse {
-        let id = client.id.as_str();
-        let content = html! {
-            p.crumbs { a href="/admin/clients" { "Clients" } " / " a href=(path(id)) { (name(client)) } " / " }
-            h1 { (self.title) }
-            section.card.preview.danger aria-labelledby="effect" {
-                h2 #effect { "What will happen" }
-                ol { @for step in &self.effect { li { (step) } } }
-            }
-            @if visitor.may(Role::Clients) {
-                @if let Some(problem) = self.problem { p.problem #problem role="alert" { (problem) } }
-                form.stack method="post" action=(self.action) {
-                    (csrf(visitor)) input type="hidden" name="id" value=(id);
-                    @for (name, value) in &self.hidden { input type="hidden" name=(name) value=(value); }
-                    @if let Some(typed) = self.typed {
-                        label for="typed" { "Type the id of the client, " code { (typed) } ", to confirm" }
-                        input #typed type="text" name="typed" required autocomplete="off" spellcheck="false" autocapitalize="none"
-                            data-confirms=(typed) aria-describedby=[self.problem.map(|_| "problem")];
-                    }
-                    div.actions { button.danger type="submit" { (self.button) } a.button href=(path(id)) { "Cancel" } }
-                }
-            } @else { p.notice { "Your key may look at this, and not do it." } }
-        };
-        let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        layout::answer(status, layout::document(visitor, Section::Clients, self.title, content))
+/// What cannot be taken back of a client, but for its words.
+fn question<'a>(client: &'a Client, title: &'a str, action: &'a str) -> Question<'a> {
+    let id = client.id.as_str();
+    Question {
+        section: Section::Clients,
+        crumbs: html! { a href="/admin/clients" { "Clients" } " / " a href=(path(id)) { (name(client)) } " / " },
+        title,
+        action,
+        effect: Vec::new(),
+        hidden: vec![("id", id.to_owned())],
+        fields: html! {},
+        typed: None,
+        button: title,
+        is_final: true,
+        cancel: path(id),
+        role: Role::Clients,
+        problem: None,
     }
 }
 
@@ -398,20 +378,18 @@ pub async fn secret_removal(visitor: Visitor, request: HttpRequest, state: Data<
     let secret = secrets.iter().find(|one| one.id.to_string() == query.text("secret"));
     let secret = secret.ok_or(DashboardError::NotFound("secret"))?;
     let others = secrets.len() - 1;
+    let about = question(&client, "Remove a secret", "/admin/client/secrets/remove");
     let question = Question {
-        title: "Remove a secret",
-        action: "/admin/client/secrets/remove",
         effect: vec![
             html! { "Secret " (secret.id) " is refused from now on. Last used: " (time_or(secret.last_used_at, "never")) "." },
             html! { @if others == 0 { "It is the only one: the client gets no token until it has another." } @else { (others) " other secrets stay." } },
             html! { "Tokens that were bought with it stay good until they expire." },
         ],
-        hidden: vec![("secret", secret.id.to_string())],
-        typed: None,
+        hidden: [about.hidden, vec![("secret", secret.id.to_string())]].concat(),
         button: "Remove the secret",
-        problem: None,
+        ..about
     };
-    Ok(question.page(&visitor, &client))
+    Ok(question.page(&visitor))
 }
 
 /// `POST /admin/client/secrets/remove`
@@ -435,19 +413,14 @@ pub async fn remove_secret(visitor: Visitor, request: HttpRequest, body: Body, s
 pub async fn revocation(visitor: Visitor, request: HttpRequest, state: Data<State>) -> Answer {
     let (client, _) = find(&state, Form::query(&request).text("id")).await?;
     let question = Question {
-        title: "Revoke its tokens",
-        action: "/admin/client/revoke-tokens",
         effect: vec![
             html! { "Introspection refuses every token that " b { (name(&client)) } " got until now." },
             html! { "A service that checks tokens by itself, without asking, accepts them until they expire." },
             html! { "The client can get new ones at once. To prevent that, disable it." },
         ],
-        hidden: Vec::new(),
-        typed: None,
-        button: "Revoke its tokens",
-        problem: None,
+        ..question(&client, "Revoke its tokens", "/admin/client/revoke-tokens")
     };
-    Ok(question.page(&visitor, &client))
+    Ok(question.page(&visitor))
 }
 
 /// `POST /admin/client/revoke-tokens`
@@ -480,19 +453,16 @@ fn removal_page(
 ) -> HttpResponse {
     let last_use = secrets.iter().filter_map(|one| one.last_used_at).max();
     let question = Question {
-        title: "Delete the client",
-        action: "/admin/client/remove",
         effect: vec![
             html! { b { (name(client)) } " and its " (secrets.len()) " secrets are gone. It gets no token from now on. Last used: " (time_or(last_use, "never")) "." },
             html! { "Introspection refuses its tokens at once; a service that checks them by itself accepts them until they expire." },
             html! { "This cannot be undone. To stop it for a while, disable it instead." },
         ],
-        hidden: Vec::new(),
-        typed: Some(client.id.as_str()),
-        button: "Delete the client",
+        typed: Some(("id of the client", client.id.as_str())),
         problem,
+        ..question(client, "Delete the client", "/admin/client/remove")
     };
-    question.page(visitor, client)
+    question.page(visitor)
 }
 
 /// `POST /admin/client/remove`

@@ -13,6 +13,7 @@ use crate::http::State;
 use crate::http::client_json::Fields;
 use crate::http::dashboard::client::{find, longest, name, path};
 use crate::http::dashboard::error::{DashboardError, sentence};
+use crate::http::dashboard::forms::{line, lines};
 use crate::http::dashboard::layout::{self, Section, csrf};
 use crate::http::dashboard::session::Notice;
 use crate::http::dashboard::visitor::{Form, Visitor};
@@ -202,22 +203,6 @@ impl Page<'_> {
             }
         }
     }
-}
-
-fn line(id: &str, label: &str, value: &str, help: &str) -> Markup {
-    html! { div.field {
-        label for=(id) { (label) }
-        input id=(id) type="text" name=(id) value=(value) autocomplete="off" spellcheck="false" aria-describedby={ (id) "-help" };
-        p.help id={ (id) "-help" } { (help) }
-    } }
-}
-
-fn lines(id: &str, label: &str, value: &str, help: &str, rows: u8) -> Markup {
-    html! { div.field {
-        label for=(id) { (label) }
-        textarea id=(id) name=(id) rows=(rows) autocomplete="off" spellcheck="false" aria-describedby={ (id) "-help" } { (value) }
-        p.help id={ (id) "-help" } { (help) }
-    } }
 }
 
 fn usual(state: &State) -> String {

@@ -83,6 +83,7 @@ impl From<AdministrationError> for DashboardError {
         match error {
             AdministrationError::UnknownClient(_) => Self::NotFound("client"),
             AdministrationError::UnknownSecret(_) => Self::NotFound("secret"),
+            AdministrationError::UnknownService { .. } => Self::NotFound("service"),
             AdministrationError::Store(error) => error.into(),
             refused => Self::Rule(refused.to_string()),
         }

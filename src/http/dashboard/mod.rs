@@ -10,10 +10,11 @@
 //! | [`overview`], [`history`] | how the server runs, now and in the last hour |
 //! | [`clients`], [`client`], [`client_form`] | the list, one client with its secrets, and what it may do |
 //! | [`keys`], [`timeline`] | signing keys, and a picture of their past and future |
-//! | [`services`] | what clients call |
+//! | [`services`], [`service`], [`service_form`] | what clients call: the list, one service with its actions, registering one |
 //! | [`inspector`] | what a token says, and what would be answered to it |
 //! | [`audit`] | the audit log |
 //! | [`admin_keys`], [`settings`] | who may administer; the configuration |
+//! | [`forms`] | what forms are made of, and the question before what cannot be taken back |
 //! | [`layout`], [`assets`], [`error`] | what is around every page |
 
 pub mod admin_keys;
@@ -23,11 +24,14 @@ pub mod client;
 pub mod client_form;
 pub mod clients;
 pub mod error;
+pub mod forms;
 pub mod history;
 pub mod inspector;
 pub mod keys;
 pub mod layout;
 pub mod overview;
+pub mod service;
+pub mod service_form;
 pub mod services;
 pub mod session;
 pub mod settings;
@@ -175,6 +179,17 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(web::post().to(keys::revoke)),
             )
             .service(page("/services").route(web::get().to(services::get)))
+            .service(
+                form("/services/new")
+                    .route(web::get().to(service_form::new))
+                    .route(web::post().to(service_form::create)),
+            )
+            .service(page("/service").route(web::get().to(service::get)))
+            .service(
+                form("/service/remove")
+                    .route(web::get().to(service::removal))
+                    .route(web::post().to(service::remove)),
+            )
             .service(
                 form("/inspect").route(web::get().to(inspector::get)).route(web::post().to(inspector::post)),
             )

@@ -176,7 +176,8 @@ fn shown(service: &Service) -> Result<Reply> {
 }
 
 /// The tag of the state of a service.
-fn tag(service: &Service) -> String {
+#[must_use]
+pub fn tag(service: &Service) -> String {
     // Texts: there is nothing in it that could fail to serialize.
     let mut state = serde_json::to_vec(&render(service)).unwrap_or_default();
     // Shown to the second only.
@@ -184,7 +185,11 @@ fn tag(service: &Service) -> String {
     etag(&state)
 }
 
-fn change(
+/// Changes a service. What is removed goes first, and what is added comes last.
+///
+/// # Errors
+/// [`InvalidService`] when a name is not there or taken, or a former name would never be understood.
+pub fn change(
     service: &mut Service,
     description: Option<String>,
     removed: &[String],

@@ -1,0 +1,102 @@
+//! Registering a service. What is filled in is read as the admin API reads it.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use maud::html;
+
+use super::Answer;
+use crate::administration::{AdministrationError, services};
+use crate::http::State;
+use crate::http::dashboard::error::{DashboardError, sentence};
+use crate::http::dashboard::forms::{line, lines};
+use crate::http::dashboard::layout::{self, Section, csrf};
+use crate::http::dashboard::service::path;
+use crate::http::dashboard::session::Notice;
+use crate::http::dashboard::visitor::{Form, Visitor};
+use crate::http::request::Body;
+use crate::http::v1;
+use crate::model::service::parse_action;
+use crate::model::{Audience, Role, Service};
+
+/// What is filled in, as texts.
+#[derive(Default)]
+struct Filled {
+    audience: String,
+    description: String,
+    actions: String,
+}
+
+impl Filled {
+    fn from(form: &Form) -> Self {
+        let text = |name: &str| form.text(name).to_owned();
+        Self { audience: text("audience"), description: text("description"), actions: text("actions") }
+    }
+
+    fn service(&self, now: m2mint_keys::time::UnixTime) -> Result<Service, AdministrationError> {
+        let mut service = Service::new(Audience::parse(&self.audience)?);
+        let lines = self.actions.lines().map(str::trim).filter(|line| !line.is_empty());
+        let actions = lines.map(parse_action).collect::<Result<Vec<_>, _>>()?;
+        v1::services::change(&mut service, Some(self.description.clone()), &[], Vec::new(), actions, now)?;
+        Ok(service)
+    }
+}
+
+fn page(visitor: &Visitor, filled: &Filled, problem: Option<&str>) -> HttpResponse {
+    let content = html! {
+        p.crumbs { a href="/admin/services" { "Services" } " / " }
+        h1 { "Register a service" }
+        @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } }
+        @if !visitor.may(Role::Clients) { p.notice { "Your key may look at this, and not change it." } }
+        form.fields method="post" action="/admin/services/new" aria-describedby=[problem.map(|_| "problem")] {
+            (csrf(visitor))
+            fieldset {
+                legend { "What it is" }
+                (line("audience", "Audience", &filled.audience, "Such as event: the aud of the tokens that are for it. It never changes."))
+                (line("description", "Description", &filled.description, "For people, such as Calendar Service."))
+            }
+            fieldset {
+                legend { "What it understands" }
+                (lines("actions", "Actions", &filled.actions, "One a line, with what it does if you like: event.create = Makes an event. More can be added later.", 6))
+            }
+            @if visitor.may(Role::Clients) {
+                p.quiet { "From then on clients are granted there only what it understands. What they are granted already, they keep; the next page tells which of that it does not understand." }
+                div.actions {
+                    button.primary type="submit" { "Register the service" }
+                    a.button href="/admin/services" { "Cancel" }
+                }
+            }
+        }
+    };
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    layout::answer(status, layout::document(visitor, Section::Services, "Register a service", content))
+}
+
+/// `GET /admin/services/new`
+///
+/// # Errors
+/// None of its own.
+pub async fn new(visitor: Visitor) -> Answer {
+    Ok(page(&visitor, &Filled::default(), None))
+}
+
+/// `POST /admin/services/new`
+///
+/// # Errors
+/// When the form is not good, or the file cannot be written.
+pub async fn create(visitor: Visitor, request: HttpRequest, body: Body, state: Data<State>) -> Answer {
+    let submitted = visitor.submit(&request, &state, body, Role::Clients)?;
+    let filled = Filled::from(&submitted.form);
+    let (now, origin) = (state.clock.wall(), submitted.origin);
+    let made = match filled.service(now) {
+        Ok(service) => state.change(move |store| services::add_service(store, &service, now, &origin)).await,
+        Err(error) => Err(error),
+    };
+    match made.map_err(DashboardError::from) {
+        Ok(()) => {}
+        Err(DashboardError::Rule(reason)) => return Ok(page(&visitor, &filled, Some(&sentence(&reason)))),
+        Err(error) => return Err(error),
+    }
+    visitor.tell(&state, Notice::Done("Registered. It counts from now on.".into()));
+    Ok(layout::go(&path(&filled.audience)))
+}
