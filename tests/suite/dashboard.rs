@@ -703,3 +703,21 @@ fn a_service_is_removed_when_its_audience_is_typed_and_it_is_what_was_shown() {
     assert_eq!(remove(&seen, "event").status, 404);
     assert!(acts(&server).contains(&("service.remove".into(), "api_key 1".into())));
 }
+
+#[test]
+fn whoever_chooses_how_pages_look_stays_where_they_are() {
+    let server = Server::start();
+    let client = server.task_service();
+    let browser = Browser::sign_in(&server.url, ADMIN_KEY);
+    let back = |page: &str| {
+        let (_, after) = page.split_once(r#"name="back" value=""#).unwrap_or_else(|| panic!("{page}"));
+        let back = after.split('"').next().unwrap().replace("&amp;", "&");
+        let answer = browser.post("/admin/theme", &[("theme", "dark"), ("back", &back)]);
+        answer.header("location").unwrap().to_owned()
+    };
+    let shown = format!("/admin/client?id={}&x=1", client.id);
+    assert_eq!(back(&browser.get(&shown).body), shown);
+    // What a form answered cannot be asked for again.
+    let refused = browser.post("/admin/client/edit", &[("id", &client.id), ("lifetime", "long")]);
+    assert_eq!((refused.status, &*back(&refused.body)), (422, "/admin/clients"));
+}

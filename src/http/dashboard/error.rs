@@ -145,11 +145,30 @@ impl ResponseError for DashboardError {
     }
 }
 
-/// A reason as a sentence of its own.
+/// A reason as a sentence of its own. A name that it begins with, such as `event.create`, stays as it is.
 #[must_use]
 pub fn sentence(reason: &str) -> String {
     let mut letters = reason.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let is_word = reason.split(' ').next().is_some_and(|word| !word.trim_end_matches('.').contains('.'));
+    let upper = |first: char| if is_word { first.to_uppercase().to_string() } else { first.to_string() };
+    let first = letters.next().map(upper).unwrap_or_default();
     let end = if reason.ends_with(['.', '!', '?', ')']) { "" } else { "." };
     format!("{first}{}{end}", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_letter_unless_it_begins_with_a_name() {
+        for (reason, said) in [
+            ("tokens live too long", "Tokens live too long."),
+            ("event.create is an action already", "event.create is an action already."),
+            ("stop.", "Stop."),
+            ("", "."),
+        ] {
+            assert_eq!(sentence(reason), said);
+        }
+    }
 }

@@ -131,7 +131,7 @@ pub fn document(visitor: &Visitor, section: Section, title: &str, content: Marku
             div.who {
                 p.who-key { span.quiet { "Signed in with" } br; b { (visitor.name) } }
                 p.who-roles { @for role in visitor.roles.names() { span.tag { (role) } " " } }
-                (theme_switch(visitor.theme, &visitor.path))
+                (theme_switch(visitor.theme, visitor.page.as_deref().unwrap_or(section.told().1)))
                 form method="post" action="/admin/sign-out" {
                     (csrf(visitor))
                     button.link type="submit" { "Sign out" }

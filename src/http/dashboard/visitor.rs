@@ -82,8 +82,8 @@ pub struct Visitor {
     pub notice: Option<Notice>,
     /// How pages look.
     pub theme: Theme,
-    /// The page.
-    pub path: String,
+    /// The page, where it can be gone back to.
+    pub page: Option<String>,
     session: Zeroizing<String>,
 }
 
@@ -165,7 +165,7 @@ fn visitor(request: &HttpRequest) -> Option<Visitor> {
         csrf: live.csrf,
         notice: live.notice,
         theme: Theme::of(request),
-        path: request.path().to_owned(),
+        page: (request.method() == Method::GET).then_some(page),
         session: Zeroizing::new(id.to_owned()),
     })
 }
