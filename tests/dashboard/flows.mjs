@@ -200,11 +200,12 @@ export async function flows(browser, server, javaScriptEnabled) {
         assert.ok(!(await page.content()).includes(ADMIN_KEY));
     });
 
-    await flow("light and dark are chosen, and kept", async (page) => {
+    await flow("light and dark are chosen, and kept, and the page stays", async (page) => {
         const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
         for (const theme of ["dark", "light"]) {
-            await page.goto("/admin/settings");
+            await page.goto(`/admin/client?id=${id}`);
             await page.getByRole("button", { name: theme }).click();
+            await heading(page, "Another name");
             await page.goto("/admin/keys");
             assert.equal(await page.locator("html").getAttribute("data-theme"), theme);
             if (javaScriptEnabled) assert.equal(await ground(), theme === "dark" ? "rgb(14, 21, 18)" : "rgb(244, 246, 242)");
@@ -230,8 +231,68 @@ export async function flows(browser, server, javaScriptEnabled) {
         assert.deepEqual(made.actions, [{ name: `${audience}.run`, description: "Prints a page" }, { name: `${audience}.stop`, description: "" }]);
     });
 
+    await flow("a service is described, and gets and loses an action", async (page) => {
+        await page.goto(`/admin/service?audience=${audience}`);
+        await page.getByRole("link", { name: "Edit the description" }).click();
+        await page.getByLabel("Description").fill("x".repeat(501));
+        await page.getByRole("button", { name: "Save" }).click();
+        await page.getByRole("alert").filter({ hasText: "at most 500 characters" }).waitFor();
+        await page.getByLabel("Description").fill("What prints, and stops");
+        await page.getByRole("button", { name: "Save" }).click();
+        await page.getByText("What prints, and stops").waitFor();
+        await page.getByLabel("New action").fill(`${audience}.stop`);
+        await page.getByLabel("What it does").fill("Counts the pages");
+        await page.getByRole("button", { name: "Add", exact: true }).click();
+        await page.getByRole("alert").filter({ hasText: `${audience}.stop is an action` }).waitFor();
+        if (javaScriptEnabled) assert.equal(await page.evaluate(() => document.activeElement.id), "name", "far below, and not shown");
+        assert.equal(await page.getByLabel("What it does").inputValue(), "Counts the pages");
+        await page.getByLabel("New action").fill(`${audience}.count`);
+        await page.getByRole("button", { name: "Add", exact: true }).click();
+        await page.getByRole("listitem").filter({ hasText: `${audience}.count` }).getByText("Counts the pages").waitFor();
+        await page.getByRole("link", { name: `Remove ${audience}.stop` }).click();
+        await page.getByText("No client may ask for it").waitFor();
+        await page.getByRole("button", { name: "Remove the action" }).click();
+        await page.getByRole("status").filter({ hasText: "Removed" }).waitFor();
+        const now = await admin(server, "GET", `/admin/v1/services/${audience}`);
+        assert.equal(now.description, "What prints, and stops");
+        assert.deepEqual(now.actions.map((action) => action.name), [`${audience}.count`, `${audience}.run`]);
+    });
+
+    await flow("an action gets another name, and the former one works for a while", async (page) => {
+        const asks = { clientId: `runs-${audience}`, clientName: `Runs ${audience}`, audience: [audience], scope: `${audience}.run` };
+        const { clientSecret } = await admin(server, "POST", "/recipe/oauth/clients", asks);
+        await page.goto(`/admin/service?audience=${audience}`);
+        await page.getByRole("link", { name: `Rename ${audience}.run` }).click();
+        await page.locator(".preview").getByRole("link", { name: `Runs ${audience}` }).waitFor();
+        await page.getByLabel("New name").fill(`${audience}.print`);
+        await page.getByLabel("Understand the former name for").fill("a while");
+        await page.getByRole("button", { name: "Rename the action" }).click();
+        await page.getByRole("alert").waitFor();
+        assert.equal(await page.getByLabel("New name").inputValue(), `${audience}.print`);
+        await page.getByLabel("Understand the former name for").fill("30d");
+        await page.getByRole("button", { name: "Rename the action" }).click();
+        await page.getByRole("status").filter({ hasText: "Renamed" }).waitFor();
+        for (const name of ["run", "print"]) assert.ok(await token(server, asks.clientId, clientSecret, audience, `${audience}.${name}`), name);
+        await page.getByRole("link", { name: `Take the former name ${audience}.run away` }).click();
+        await page.getByText("1 client has the action by this name alone").waitFor();
+        await page.getByRole("button", { name: "Take the name away" }).click();
+        await page.getByRole("status").filter({ hasText: "Removed" }).waitFor();
+        assert.equal(await token(server, asks.clientId, clientSecret, audience, `${audience}.print`), null);
+    });
+
+    await flow("what somebody else changed meanwhile is not overwritten", async (page) => {
+        await page.goto(`/admin/service/edit?audience=${audience}`);
+        await server.verb("services", "update", audience, "--description", "From elsewhere");
+        await page.getByLabel("Description").fill("From here");
+        await page.getByRole("button", { name: "Save" }).click();
+        await page.getByRole("alert").filter({ hasText: "Somebody else" }).waitFor();
+        await page.getByText("From elsewhere").waitFor();
+        assert.equal(await page.getByLabel("Description").inputValue(), "From here");
+        assert.equal((await admin(server, "GET", `/admin/v1/services/${audience}`)).description, "From elsewhere");
+    });
+
     await flow("a service is removed only when its audience is typed", async (page) => {
-        await admin(server, "POST", "/recipe/oauth/clients", { clientId: `asks-${audience}`, clientName: `Asks ${audience}`, audience: [audience], scope: `${audience}.run` });
+        await admin(server, "POST", "/recipe/oauth/clients", { clientId: `asks-${audience}`, clientName: `Asks ${audience}`, audience: [audience], scope: `${audience}.print` });
         await page.goto("/admin/services");
         await page.getByRole("link", { name: audience, exact: true }).click();
         await page.getByRole("link", { name: "Remove the service" }).click();
@@ -283,7 +344,8 @@ export async function flows(browser, server, javaScriptEnabled) {
         };
         // The server notices a new key within a second.
         for (let tries = 0; !(await accepted()); tries += 1) assert.ok(tries < 20, "the key is not accepted");
-        for (const path of ["/admin/clients", "/admin/keys", "/admin/services", "/admin/services/new", "/admin/service?audience=mail", "/admin/service/remove?audience=mail", "/admin/settings"]) {
+        for (const path of ["/admin/clients", "/admin/keys", "/admin/services", "/admin/services/new", "/admin/service?audience=mail", "/admin/service/edit?audience=mail",
+            "/admin/service/actions/rename?audience=mail&action=mail.read", "/admin/service/actions/remove?audience=mail&action=mail.read", "/admin/service/remove?audience=mail", "/admin/settings"]) {
             await page.goto(path);
             const buttons = await page.locator("main button, main a.button").allTextContents();
             assert.ok(buttons.every((text) => ["Search", "Next page", "Copy"].includes(text.trim())), buttons.join());

@@ -23,6 +23,10 @@ const PAGES = {
     "services": "/admin/services",
     "service": "/admin/service?audience=mail",
     "service-new": "/admin/services/new",
+    "service-edit": "/admin/service/edit?audience=mail",
+    "action-rename": "/admin/service/actions/rename?audience=mail&action=mail.write",
+    "action-remove": "/admin/service/actions/remove?audience=mail&action=mail.write",
+    "former-name-remove": "/admin/service/actions/remove?audience=mail&action=mail.send",
     "service-remove": "/admin/service/remove?audience=mail",
     "keys": "/admin/keys",
     "keys-rotate": "/admin/keys/rotate",
@@ -42,7 +46,8 @@ async function fill(server) {
     for (let n = 1; n <= 55; n += 1) {
         await admin(server, "POST", "/recipe/oauth/clients", { clientName: `Worker ${n}`, scope: "queue.take", audience: ["queue"] });
     }
-    await server.verb("services", "add", "mail", "--action", "mail.send=Send a message", "--action", "mail.read=Read messages");
+    await server.verb("services", "add", "mail", "--action", "mail.send=Send a message", "--action", "mail.read=Read messages", "--description", "Mail Service");
+    await server.verb("services", "rename", "mail", "mail.send", "mail.write", "--alias-for", "30d");
     return clientSecret;
 }
 

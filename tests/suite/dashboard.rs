@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::audit::entries;
-use crate::support::http::{Answer, form};
+use crate::support::http::{Answer, form, post_form};
 use crate::support::{ADMIN_KEY, Process, Server, call};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -239,7 +239,7 @@ fn a_form_without_the_token_of_its_session_changes_nothing() {
     let before = server.kids();
     browser.register("event", "event.view");
     let seen = browser.seen("/admin/service/remove?audience=event");
-    let fields: [(&str, Vec<(&str, &str)>); 8] = [
+    let fields: [(&str, Vec<(&str, &str)>); 12] = [
         ("/admin/keys/rotate", vec![]),
         ("/admin/keys/revoke", vec![("kid", &before[0]), ("typed", &before[0])]),
         ("/admin/client/remove", vec![("id", &client.id), ("typed", &client.id)]),
@@ -247,6 +247,22 @@ fn a_form_without_the_token_of_its_session_changes_nothing() {
         ("/admin/client/secrets/add", vec![("id", &client.id)]),
         ("/admin/clients/new", vec![("name", "made")]),
         ("/admin/services/new", vec![("audience", "made")]),
+        ("/admin/service/edit", vec![("audience", "event"), ("seen", &seen), ("description", "made")]),
+        ("/admin/service/actions/add", vec![("audience", "event"), ("seen", &seen), ("name", "made")]),
+        (
+            "/admin/service/actions/rename",
+            vec![
+                ("audience", "event"),
+                ("seen", &seen),
+                ("action", "event.view"),
+                ("to", "made"),
+                ("alias_for", "90d"),
+            ],
+        ),
+        (
+            "/admin/service/actions/remove",
+            vec![("audience", "event"), ("seen", &seen), ("action", "event.view")],
+        ),
         ("/admin/service/remove", vec![("audience", "event"), ("seen", &seen), ("typed", "event")]),
     ];
     for (path, fields) in &fields {
@@ -268,6 +284,7 @@ fn a_form_without_the_token_of_its_session_changes_nothing() {
     }
     assert_eq!(server.kids(), before);
     assert_eq!(services(&server), ["event"]);
+    assert_eq!(browser.seen("/admin/service/remove?audience=event"), seen);
     server.token(&client);
     server.pass(61);
     assert!(acts(&server).iter().any(|(action, _)| action == "authentication.refuse"));
@@ -289,7 +306,14 @@ fn a_key_that_may_only_read_is_offered_nothing_else_and_refused_all_the_same() {
     let client_page = format!("/admin/client?id={}", client.id);
     assert_eq!(browser.get("/admin/admin-keys").status, 403);
     assert!(!browser.get("/admin/").body.contains("/admin/admin-keys"));
-    let others = [&*client_page, "/admin/service?audience=event", "/admin/service/remove?audience=event"];
+    let others = [
+        &*client_page,
+        "/admin/service?audience=event",
+        "/admin/service/edit?audience=event",
+        "/admin/service/actions/rename?audience=event&action=event.view",
+        "/admin/service/actions/remove?audience=event&action=event.view",
+        "/admin/service/remove?audience=event",
+    ];
     for page in PAGES.iter().copied().chain(others) {
         let page = browser.get(page).body;
         assert!(page.contains("<main"), "{page}");
@@ -320,6 +344,22 @@ fn a_key_that_may_only_read_is_offered_nothing_else_and_refused_all_the_same() {
         ("/admin/client/revoke-tokens", vec![("id", &*client.id)]),
         ("/admin/client/remove", vec![("id", &*client.id), ("typed", &*client.id)]),
         ("/admin/services/new", vec![("audience", "made")]),
+        ("/admin/service/edit", vec![("audience", "event"), ("seen", &*seen), ("description", "made")]),
+        ("/admin/service/actions/add", vec![("audience", "event"), ("seen", &*seen), ("name", "made")]),
+        (
+            "/admin/service/actions/rename",
+            vec![
+                ("audience", "event"),
+                ("seen", &*seen),
+                ("action", "event.view"),
+                ("to", "made"),
+                ("alias_for", "90d"),
+            ],
+        ),
+        (
+            "/admin/service/actions/remove",
+            vec![("audience", "event"), ("seen", &*seen), ("action", "event.view")],
+        ),
         ("/admin/service/remove", vec![("audience", "event"), ("seen", &*seen), ("typed", "event")]),
     ] {
         let answer = browser.post(path, &fields);
@@ -328,6 +368,7 @@ fn a_key_that_may_only_read_is_offered_nothing_else_and_refused_all_the_same() {
     assert_eq!(server.active_kid("EdDSA"), kid);
     let listed = browser.get("/admin/services").body;
     assert!(listed.contains("/admin/service?audience=event") && !listed.contains("made"), "{listed}");
+    assert_eq!(holder.seen("/admin/service/remove?audience=event"), seen);
     server.token(&client);
 }
 
@@ -675,6 +716,7 @@ fn a_service_is_registered_as_the_admin_api_does_it_and_what_is_wrong_loses_noth
 fn a_service_is_removed_when_its_audience_is_typed_and_it_is_what_was_shown() {
     let server = Server::start();
     let client = server.task_service();
+    server.client(&json!({"clientName": "Other", "audience": ["events", "my-event", "event.x"]}));
     let browser = Browser::sign_in(&server.url, ADMIN_KEY);
     browser.register("event", "event.view\nevent.create");
     let page = browser.get("/admin/service/remove?audience=event").body;
@@ -702,6 +744,157 @@ fn a_service_is_removed_when_its_audience_is_typed_and_it_is_what_was_shown() {
     server.token(&client);
     assert_eq!(remove(&seen, "event").status, 404);
     assert!(acts(&server).contains(&("service.remove".into(), "api_key 1".into())));
+}
+
+#[test]
+fn a_service_is_described_and_gets_and_loses_actions_and_not_over_somebody_elses_change() {
+    let server = Server::start();
+    let client = server.task_service();
+    let browser = Browser::sign_in(&server.url, ADMIN_KEY);
+    browser.register("event", "event.view\nevent.create");
+    let shown = "/admin/service?audience=event";
+    let send = |path: &str, seen: &str, fields: &[(&str, &str)]| {
+        browser.post(path, &[&[("audience", "event"), ("seen", seen)], fields].concat())
+    };
+    let (edit, add, remove) =
+        ("/admin/service/edit", "/admin/service/actions/add", "/admin/service/actions/remove");
+    let done = |answer: &Answer| (answer.status, answer.header("location") == Some(shown)) == (303, true);
+
+    let first = browser.seen(shown);
+    let answer = send(edit, &first, &[("description", "Calendar")]);
+    assert!(done(&answer), "{answer:?}");
+    let answer = send(add, &browser.seen(shown), &[("name", "event.update"), ("what", "Changes an event")]);
+    assert!(done(&answer), "{answer:?}");
+    let page = browser.get("/admin/service/actions/remove?audience=event&action=event.view").body;
+    for said in ["1 client may ask for it", "Task Service", "What is granted stays"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let answer = send(remove, &browser.seen(shown), &[("action", "event.view")]);
+    assert!(done(&answer), "{answer:?}");
+    let actions = json!([
+        {"name": "event.create", "description": ""},
+        {"name": "event.update", "description": "Changes an event"},
+    ]);
+    let now = service(&server, "event");
+    assert_eq!((&now["description"], &now["actions"]), (&json!("Calendar"), &actions));
+    server.token(&client);
+
+    let (long, seen) = ("x".repeat(501), browser.seen(shown));
+    for (path, fields, kept) in [
+        (edit, vec![("description", &*long)], &*long),
+        (add, vec![("name", "event.update"), ("what", "Once more")], "Once more"),
+        (add, vec![("name", "event update"), ("what", "Once more")], "event update"),
+        (add, vec![("name", "event.*")], "event.*"),
+        (add, vec![("name", "openid")], "openid"),
+    ] {
+        let answer = send(path, &seen, &fields);
+        assert!(answer.status == 422 && answer.body.contains("role=\"alert\""), "{fields:?}: {answer:?}");
+        assert!(answer.body.contains(&format!("value=\"{kept}\"")), "{kept} is lost: {}", answer.body);
+    }
+    for path in [remove, "/admin/service/actions/rename"] {
+        let fields = [("action", "event.view"), ("to", "event.show"), ("alias_for", "1d")];
+        assert_eq!(send(path, &seen, &fields).status, 404, "{path}");
+        assert_eq!(browser.get(&format!("{path}?audience=event&action=event.view")).status, 404);
+        assert_eq!(browser.get(&format!("{path}?audience=evnt&action=event.update")).status, 404);
+    }
+
+    amend(&server, "event", &json!({"description": "Somebody's"}));
+    for (path, fields) in [
+        (edit, vec![("description", "Mine")]),
+        (add, vec![("name", "event.share"), ("what", "Mine")]),
+        (remove, vec![("action", "event.update")]),
+        (
+            "/admin/service/actions/rename",
+            vec![("action", "event.update"), ("to", "event.mine"), ("alias_for", "1d")],
+        ),
+    ] {
+        for seen in [&*seen, &*first, ""] {
+            let late = send(path, seen, &fields);
+            assert!(late.status == 422 && late.body.contains("Somebody else"), "{path}: {late:?}");
+        }
+    }
+    let late = send(edit, &seen, &[("description", "Mine")]).body;
+    assert!(late.contains("Somebody's") && late.contains("value=\"Mine\""), "both can be seen: {late}");
+    let now = service(&server, "event");
+    assert_eq!((&now["description"], &now["actions"]), (&json!("Somebody's"), &actions));
+    let by = ("service.update".to_owned(), "api_key 1".to_owned());
+    assert_eq!(acts(&server).iter().filter(|act| **act == by).count(), 4);
+}
+
+#[test]
+fn an_action_is_renamed_and_its_former_name_works_for_a_while() {
+    let server = Server::start();
+    let client = server.task_service();
+    let browser = Browser::sign_in(&server.url, ADMIN_KEY);
+    browser.register("event", "event.view\nevent.update = Changes an event");
+    let shown = "/admin/service?audience=event";
+    let page = "/admin/service/actions/rename?audience=event&action=event.update";
+    let preview = browser.get(page).body;
+    for said in ["1 client is granted it by name", "Task Service", "value=\"90d\"", "tokens carry both"] {
+        assert!(preview.contains(said), "{said}: {preview}");
+    }
+    let rename = |to: &str, alias_for: &str| {
+        let seen = browser.seen(page);
+        let fields = [("to", to), ("alias_for", alias_for)];
+        let about = [("audience", "event"), ("action", "event.update"), ("seen", &*seen)];
+        browser.post("/admin/service/actions/rename", &[&about[..], &fields].concat())
+    };
+    for (to, alias_for) in [
+        ("event.change", "soon"),
+        ("event.change", ""),
+        ("event.change", "0s"),
+        ("event.view", "1d"),
+        ("event.*", "1d"),
+        ("", "1d"),
+    ] {
+        let answer = rename(to, alias_for);
+        assert!(answer.status == 422 && answer.body.contains("role=\"alert\""), "{to}: {answer:?}");
+        for kept in [to, alias_for] {
+            assert!(answer.body.contains(&format!("value=\"{kept}\"")), "{kept} is lost: {}", answer.body);
+        }
+    }
+    let scopes = |scope: &str| {
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &*client.id),
+            ("client_secret", &*client.secret),
+            ("audience", "event"),
+            ("scope", scope),
+        ];
+        let answer = post_form(&server.token_url(), &fields);
+        (answer.status == 200).then(|| answer.json()["scope"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(scopes("event.change"), None);
+    let answer = rename("event.change", "2h");
+    assert_eq!((answer.status, answer.header("location")), (303, Some(shown)), "{answer:?}");
+    let now = service(&server, "event");
+    assert_eq!(now["actions"][0], json!({"name": "event.change", "description": "Changes an event"}));
+    assert_eq!(now["aliases"][0]["name"], "event.update");
+    let page = browser.get(shown).body;
+    assert!(
+        page.contains("Renamed: event.update is called event.change") && page.contains("in 2h"),
+        "{page}"
+    );
+    assert_eq!(scopes("event.update").as_deref(), Some("event.update event.change"));
+    assert_eq!(scopes("event.change").as_deref(), Some("event.change event.update"));
+    server.clock.pass(2 * 60 * 60_000);
+    assert_eq!(scopes("event.update"), None);
+    assert_eq!(scopes("event.change").as_deref(), Some("event.change"));
+    let browser = Browser::sign_in(&server.url, ADMIN_KEY);
+    assert!(browser.get(shown).body.contains("called event.update until "));
+
+    let preview = browser.get("/admin/service/actions/remove?audience=event&action=event.change").body;
+    assert!(preview.contains("1 client may ask for it"), "by its former name: {preview}");
+    // The client has the action by its former name alone: the page says so before that is taken away.
+    let page = "/admin/service/actions/remove?audience=event&action=event.update";
+    let preview = browser.get(page).body;
+    assert!(preview.contains("1 client has the action by this name alone"), "{preview}");
+    let seen = browser.seen(page);
+    let fields = [("audience", "event"), ("seen", &*seen), ("action", "event.update")];
+    assert_eq!(browser.post("/admin/service/actions/remove", &fields).status, 303);
+    assert_eq!(service(&server, "event")["aliases"], json!([]));
+    assert_eq!(scopes("event.change"), None);
+    assert_eq!(scopes("event.update").as_deref(), Some("event.update"));
 }
 
 #[test]

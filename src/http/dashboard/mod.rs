@@ -10,7 +10,8 @@
 //! | [`overview`], [`history`] | how the server runs, now and in the last hour |
 //! | [`clients`], [`client`], [`client_form`] | the list, one client with its secrets, and what it may do |
 //! | [`keys`], [`timeline`] | signing keys, and a picture of their past and future |
-//! | [`services`], [`service`], [`service_form`] | what clients call: the list, one service with its actions, registering one |
+//! | [`services`], [`service`] | what clients call: the list, one service with its actions |
+//! | [`service_form`], [`service_actions`] | registering and describing one; adding, renaming and removing its actions |
 //! | [`inspector`] | what a token says, and what would be answered to it |
 //! | [`audit`] | the audit log |
 //! | [`admin_keys`], [`settings`] | who may administer; the configuration |
@@ -31,6 +32,7 @@ pub mod keys;
 pub mod layout;
 pub mod overview;
 pub mod service;
+pub mod service_actions;
 pub mod service_form;
 pub mod services;
 pub mod session;
@@ -185,6 +187,22 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(web::post().to(service_form::create)),
             )
             .service(page("/service").route(web::get().to(service::get)))
+            .service(
+                form("/service/edit")
+                    .route(web::get().to(service_form::edit))
+                    .route(web::post().to(service_form::update)),
+            )
+            .service(form("/service/actions/add").route(web::post().to(service_actions::add_action)))
+            .service(
+                form("/service/actions/rename")
+                    .route(web::get().to(service_actions::renaming))
+                    .route(web::post().to(service_actions::rename_action)),
+            )
+            .service(
+                form("/service/actions/remove")
+                    .route(web::get().to(service_actions::action_removal))
+                    .route(web::post().to(service_actions::remove_action)),
+            )
             .service(
                 form("/service/remove")
                     .route(web::get().to(service::removal))

@@ -1,4 +1,4 @@
-//! Registering a service. What is filled in is read as the admin API reads it.
+//! Registering a service, and saying what it is. What is filled in is read as the admin API reads it.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -8,12 +8,12 @@ use maud::html;
 use super::Answer;
 use crate::administration::{AdministrationError, services};
 use crate::http::State;
-use crate::http::dashboard::error::{DashboardError, sentence};
+use crate::http::dashboard::error::DashboardError;
 use crate::http::dashboard::forms::{line, lines};
 use crate::http::dashboard::layout::{self, Section, csrf};
-use crate::http::dashboard::service::path;
+use crate::http::dashboard::service::{Change, View, amend, path, refusal};
 use crate::http::dashboard::session::Notice;
-use crate::http::dashboard::visitor::{Form, Visitor};
+use crate::http::dashboard::visitor::{Form, Submitted, Visitor};
 use crate::http::request::Body;
 use crate::http::v1;
 use crate::model::service::parse_action;
@@ -60,7 +60,7 @@ fn page(visitor: &Visitor, filled: &Filled, problem: Option<&str>) -> HttpRespon
                 (lines("actions", "Actions", &filled.actions, "One a line, with what it does if you like: event.create = Makes an event. More can be added later.", 6))
             }
             @if visitor.may(Role::Clients) {
-                p.quiet { "From then on clients are granted there only what it understands. What they are granted already, they keep; the next page tells which of that it does not understand." }
+                p.quiet { "From then on clients are granted there only what it understands. What they are granted already, they keep; the next page tells what of that it does not understand." }
                 div.actions {
                     button.primary type="submit" { "Register the service" }
                     a.button href="/admin/services" { "Cancel" }
@@ -92,11 +92,72 @@ pub async fn create(visitor: Visitor, request: HttpRequest, body: Body, state: D
         Ok(service) => state.change(move |store| services::add_service(store, &service, now, &origin)).await,
         Err(error) => Err(error),
     };
-    match made.map_err(DashboardError::from) {
-        Ok(()) => {}
-        Err(DashboardError::Rule(reason)) => return Ok(page(&visitor, &filled, Some(&sentence(&reason)))),
-        Err(error) => return Err(error),
+    if let Some(reason) = refusal(made.map_err(DashboardError::from))? {
+        return Ok(page(&visitor, &filled, Some(&reason)));
     }
     visitor.tell(&state, Notice::Done("Registered. It counts from now on.".into()));
     Ok(layout::go(&path(&filled.audience)))
+}
+
+/// `GET /admin/service/edit?audience=`
+///
+/// # Errors
+/// When there is no such service.
+pub async fn edit(visitor: Visitor, request: HttpRequest, state: Data<State>) -> Answer {
+    let View { service, .. } = View::read(&state, Form::query(&request).text("audience")).await?;
+    Ok(description_page(&visitor, &service, &service.description, None))
+}
+
+fn description_page(
+    visitor: &Visitor,
+    service: &Service,
+    filled: &str,
+    problem: Option<&str>,
+) -> HttpResponse {
+    let audience = service.audience.as_str();
+    let title = "Edit the description";
+    let content = html! {
+        p.crumbs { a href="/admin/services" { "Services" } " / " a href=(path(audience)) { (audience) } " / " }
+        h1 { (title) }
+        @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } }
+        @if !visitor.may(Role::Clients) { p.notice { "Your key may look at this, and not change it." } }
+        form.fields method="post" action="/admin/service/edit" aria-describedby=[problem.map(|_| "problem")] {
+            (csrf(visitor))
+            input type="hidden" name="audience" value=(audience);
+            input type="hidden" name="seen" value=(v1::services::tag(service));
+            fieldset {
+                legend { "What it is" }
+                p.fixed { span { "Audience" } " " code { (audience) } }
+                @if problem.is_some() && filled != service.description {
+                    p.fixed { span { "What it is now" } " " @if service.description.is_empty() { "nothing" } @else { (service.description) } }
+                }
+                (line("description", "Description", filled, "For people, such as Calendar Service."))
+            }
+            @if visitor.may(Role::Clients) {
+                div.actions {
+                    button.primary type="submit" { "Save" }
+                    a.button href=(path(audience)) { "Cancel" }
+                }
+            }
+        }
+    };
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    layout::answer(status, layout::document(visitor, Section::Services, title, content))
+}
+
+/// `POST /admin/service/edit`
+///
+/// # Errors
+/// When the form is not good, or there is no such service.
+pub async fn update(visitor: Visitor, request: HttpRequest, body: Body, state: Data<State>) -> Answer {
+    let Submitted { form, origin } = visitor.submit(&request, &state, body, Role::Clients)?;
+    let (audience, description) = (form.text("audience"), form.text("description"));
+    let change = Change { description: Some(description.to_owned()), ..Change::default() };
+    let changed = amend(&state, audience, form.text("seen"), origin, change).await;
+    if let Some(reason) = refusal(changed)? {
+        let View { service, .. } = View::read(&state, audience).await?;
+        return Ok(description_page(&visitor, &service, description, Some(&reason)));
+    }
+    visitor.tell(&state, Notice::Done("Saved.".into()));
+    Ok(layout::go(&path(audience)))
 }
