@@ -41,6 +41,8 @@ pub mod sign_in;
 pub mod timeline;
 pub mod visitor;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -49,8 +51,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::guard::fn_guard;
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{Handler, HttpRequest, HttpResponse};
 use m2mint_keys::time::millis;
 use maud::html;
 use parking_lot::Mutex;
@@ -59,7 +61,9 @@ use crate::config::{Shown, keys::Key};
 use crate::http::dashboard::error::DashboardError;
 use crate::http::dashboard::history::History;
 use crate::http::dashboard::session::Sessions;
-use crate::http::guards;
+use crate::http::dashboard::visitor::Visitor;
+use crate::http::request::Body;
+use crate::http::{State, guards};
 
 /// What a page answers.
 pub type Answer = Result<HttpResponse, DashboardError>;
@@ -123,6 +127,47 @@ impl Dashboard {
     }
 }
 
+/// What a handler is given of a request of somebody who is signed in.
+struct Call {
+    visitor: Visitor,
+    request: HttpRequest,
+    body: Body,
+    state: Data<State>,
+}
+
+/// A handler. All are of one type, so that what surrounds them is compiled once.
+#[derive(Clone, Copy)]
+struct Handled(fn(Call) -> Pin<Box<dyn Future<Output = Answer>>>);
+
+impl Handler<(Visitor, HttpRequest, Body, Data<State>)> for Handled {
+    type Output = Answer;
+    type Future = Pin<Box<dyn Future<Output = Answer>>>;
+
+    fn call(
+        &self,
+        (visitor, request, body, state): (Visitor, HttpRequest, Body, Data<State>),
+    ) -> Self::Future {
+        (self.0)(Call { visitor, request, body, state })
+    }
+}
+
+/// A page that is shown, by its handler and what that takes of the [`Call`].
+macro_rules! shown {
+    ($handler:path) => {
+        shown!($handler: visitor, request, state)
+    };
+    ($handler:path: $($part:ident),+) => {
+        web::get().to(Handled(|call| Box::pin($handler($(call.$part),+))))
+    };
+}
+
+/// A form that is sent, by its handler.
+macro_rules! sent {
+    ($handler:path) => {
+        web::post().to(Handled(|call| Box::pin($handler(call.visitor, call.request, call.body, call.state))))
+    };
+}
+
 /// The routes below `/admin`, but for the native admin API, which has its own below `/admin/v1`.
 pub fn routes(config: &mut ServiceConfig) {
     let page = |path: &str| web::resource(path).default_service(web::to(no_such_method));
@@ -132,89 +177,65 @@ pub fn routes(config: &mut ServiceConfig) {
             .guard(fn_guard(|context| !is_api(context.head().uri.path())))
             .wrap(from_fn(guard))
             .service(web::resource("").route(web::to(|| async { layout::go("/admin/") })))
-            .service(page("/").route(web::get().to(overview::get)))
+            .service(page("/").route(shown!(overview::get: visitor, state)))
             .service(page("/assets/{name}").route(web::get().to(assets::get)))
             .service(form("/sign-in").route(web::get().to(sign_in::get)).route(web::post().to(sign_in::post)))
-            .service(form("/sign-out").route(web::post().to(sign_in::sign_out)))
+            .service(form("/sign-out").route(sent!(sign_in::sign_out)))
             .service(form("/theme").route(web::post().to(sign_in::theme)))
-            .service(page("/clients").route(web::get().to(clients::get)))
+            .service(page("/clients").route(shown!(clients::get)))
             .service(
                 form("/clients/new")
-                    .route(web::get().to(client_form::new))
-                    .route(web::post().to(client_form::create)),
+                    .route(shown!(client_form::new: visitor, state))
+                    .route(sent!(client_form::create)),
             )
-            .service(page("/client").route(web::get().to(client::get)))
+            .service(page("/client").route(shown!(client::get)))
+            .service(form("/client/edit").route(shown!(client_form::edit)).route(sent!(client_form::update)))
+            .service(form("/client/enabled").route(sent!(client::set_enabled)))
+            .service(form("/client/secrets/add").route(sent!(client::add_secret)))
             .service(
-                form("/client/edit")
-                    .route(web::get().to(client_form::edit))
-                    .route(web::post().to(client_form::update)),
-            )
-            .service(form("/client/enabled").route(web::post().to(client::set_enabled)))
-            .service(form("/client/secrets/add").route(web::post().to(client::add_secret)))
-            .service(
-                form("/client/secrets/rotate")
-                    .route(web::get().to(client::rotation))
-                    .route(web::post().to(client::rotate)),
+                form("/client/secrets/rotate").route(shown!(client::rotation)).route(sent!(client::rotate)),
             )
             .service(
                 form("/client/secrets/remove")
-                    .route(web::get().to(client::secret_removal))
-                    .route(web::post().to(client::remove_secret)),
+                    .route(shown!(client::secret_removal))
+                    .route(sent!(client::remove_secret)),
             )
             .service(
                 form("/client/revoke-tokens")
-                    .route(web::get().to(client::revocation))
-                    .route(web::post().to(client::revoke_tokens)),
+                    .route(shown!(client::revocation))
+                    .route(sent!(client::revoke_tokens)),
             )
-            .service(
-                form("/client/remove")
-                    .route(web::get().to(client::removal))
-                    .route(web::post().to(client::remove)),
-            )
-            .service(page("/keys").route(web::get().to(keys::get)))
-            .service(
-                form("/keys/rotate").route(web::get().to(keys::rotation)).route(web::post().to(keys::rotate)),
-            )
-            .service(
-                form("/keys/revoke")
-                    .route(web::get().to(keys::revocation))
-                    .route(web::post().to(keys::revoke)),
-            )
-            .service(page("/services").route(web::get().to(services::get)))
+            .service(form("/client/remove").route(shown!(client::removal)).route(sent!(client::remove)))
+            .service(page("/keys").route(shown!(keys::get: visitor, state)))
+            .service(form("/keys/rotate").route(shown!(keys::rotation)).route(sent!(keys::rotate)))
+            .service(form("/keys/revoke").route(shown!(keys::revocation)).route(sent!(keys::revoke)))
+            .service(page("/services").route(shown!(services::get: visitor, state)))
             .service(
                 form("/services/new")
-                    .route(web::get().to(service_form::new))
-                    .route(web::post().to(service_form::create)),
+                    .route(shown!(service_form::new: visitor))
+                    .route(sent!(service_form::create)),
             )
-            .service(page("/service").route(web::get().to(service::get)))
+            .service(page("/service").route(shown!(service::get)))
             .service(
-                form("/service/edit")
-                    .route(web::get().to(service_form::edit))
-                    .route(web::post().to(service_form::update)),
+                form("/service/edit").route(shown!(service_form::edit)).route(sent!(service_form::update)),
             )
-            .service(form("/service/actions/add").route(web::post().to(service_actions::add_action)))
+            .service(form("/service/actions/add").route(sent!(service_actions::add_action)))
             .service(
                 form("/service/actions/rename")
-                    .route(web::get().to(service_actions::renaming))
-                    .route(web::post().to(service_actions::rename_action)),
+                    .route(shown!(service_actions::renaming))
+                    .route(sent!(service_actions::rename_action)),
             )
             .service(
                 form("/service/actions/remove")
-                    .route(web::get().to(service_actions::action_removal))
-                    .route(web::post().to(service_actions::remove_action)),
+                    .route(shown!(service_actions::action_removal))
+                    .route(sent!(service_actions::remove_action)),
             )
-            .service(
-                form("/service/remove")
-                    .route(web::get().to(service::removal))
-                    .route(web::post().to(service::remove)),
-            )
-            .service(
-                form("/inspect").route(web::get().to(inspector::get)).route(web::post().to(inspector::post)),
-            )
-            .service(page("/audit").route(web::get().to(audit::get)))
-            .service(form("/audit/verify").route(web::post().to(audit::verify)))
-            .service(page("/admin-keys").route(web::get().to(admin_keys::get)))
-            .service(page("/settings").route(web::get().to(settings::get)))
+            .service(form("/service/remove").route(shown!(service::removal)).route(sent!(service::remove)))
+            .service(form("/inspect").route(shown!(inspector::get: visitor)).route(sent!(inspector::post)))
+            .service(page("/audit").route(shown!(audit::get)))
+            .service(form("/audit/verify").route(sent!(audit::verify)))
+            .service(page("/admin-keys").route(shown!(admin_keys::get)))
+            .service(page("/settings").route(shown!(settings::get: visitor, state)))
             .default_service(web::to(|| async { Err::<HttpResponse, _>(DashboardError::NotFound("page")) })),
     );
 }
