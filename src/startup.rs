@@ -1,6 +1,8 @@
 //! From a configuration to open files: database, master key, first keys, first admin key.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use m2mint_keys::crypto::{self, CryptoError};
 use m2mint_keys::time::UnixTime;
@@ -53,6 +55,9 @@ pub struct Open {
     /// The admin key, when it was made just now.
     pub new_admin_key: Option<AdminKey>,
 }
+
+/// How often whoever reads a damaged file is told to stop, until that is done.
+const INTERRUPTED_EVERY: Duration = Duration::from_millis(1);
 
 /// Opens the database for serving; makes it, its master key, its first signing keys and an admin key where there are none.
 ///
@@ -118,9 +123,21 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
 /// Checks the file and reads it, side by side: with a million clients, each takes longer than a second. Damage is told rather
 /// than what could not be read because of it.
 fn read_whole(store: &Store) -> Result<Directory, StartError> {
+    let reading = store.read(|db| Ok(db.get_interrupt_handle()))?;
+    let is_read = AtomicBool::new(false);
+    let check = || {
+        let checked = store.check_beside_reading();
+        // In a damaged file, reading may go round in circles. A statement that has yet to begin is not interrupted.
+        while checked.is_err() && !is_read.load(Ordering::Acquire) {
+            reading.interrupt();
+            std::thread::sleep(INTERRUPTED_EVERY);
+        }
+        checked
+    };
     let (checked, read) = std::thread::scope(|scope| {
-        let check = scope.spawn(|| store.check_beside_reading());
+        let check = scope.spawn(check);
         let read = Directory::load(store);
+        is_read.store(true, Ordering::Release);
         (check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), read)
     });
     checked?;

@@ -155,6 +155,49 @@ fn a_damaged_file_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_file_that_takes_for_ever_to_read_is_refused() {
+    const PAGE: usize = 4096;
+    const DEPTH: usize = 12;
+    let directory = used();
+    let file = directory.path().join("m2mint.db");
+    let db = rusqlite::Connection::open(&file).unwrap();
+    db.execute_batch(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+         INSERT INTO clients (id, name, scope, audience, extra, created_at, updated_at)
+         SELECT printf('client-%040d', i), 'one of many', 'event.view', 'event', '{}', 1, 1 FROM n",
+    )
+    .unwrap();
+    let root = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'clients'";
+    let root: usize = db.query_row(root, [], |row| row.get(0)).unwrap();
+    db.close().unwrap();
+
+    let mut bytes = std::fs::read(&file).unwrap();
+    let pages = bytes.len() / PAGE;
+    let page = bytes[(root - 1) * PAGE..root * PAGE].to_vec();
+    assert_eq!(page[0], 2, "a page that points to others");
+    let number = |at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
+    // Where it does: once at its end, and at the beginning of each cell.
+    let pointers: Vec<usize> =
+        std::iter::once(8).chain((0..number(3)).map(|cell| number(12 + 2 * cell))).collect();
+    assert!(pointers.len() > 5);
+    let pointing_to = |target: &[u8]| {
+        let mut page = page.clone();
+        pointers.iter().for_each(|at| page[*at..at + 4].copy_from_slice(target));
+        page
+    };
+    let target = |page: usize| u32::try_from(page).unwrap().to_be_bytes();
+    for level in 1..=DEPTH {
+        let below = if level == DEPTH { page[8..12].to_vec() } else { target(pages + level + 1).to_vec() };
+        bytes.extend(pointing_to(&below));
+    }
+    bytes[(root - 1) * PAGE..root * PAGE].copy_from_slice(&pointing_to(&target(pages + 1)));
+    bytes[28..32].copy_from_slice(&target(pages + DEPTH));
+    std::fs::write(&file, &bytes).unwrap();
+
+    assert!(refusal(directory.path(), &[]).contains("is damaged"));
+}
+
+#[test]
 fn a_file_with_a_row_that_belongs_to_nothing_is_refused() {
     for (row, table) in [
         (
