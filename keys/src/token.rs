@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{self, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use crate::crypto::{self, CryptoError};
@@ -182,7 +182,7 @@ impl Claims<'_> {
 /// As `URL_SAFE_NO_PAD`, many bytes at once where the processor can.
 fn base64url(text: &str) -> String {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    return base64::engine::Simd::url_safe(NO_PAD).encode(text);
+    return base64::engine::Simd::url_safe(general_purpose::NO_PAD).encode(text);
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     URL_SAFE_NO_PAD.encode(text)
 }

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::http::State;
 use crate::http::error::AdminError;
 use crate::http::error::problem::Problem;
-use crate::http::request::content_type;
+use crate::http::request::{content_type, is_media_type};
 use crate::listeners::{Listener, Listeners, Socket};
 use crate::model::Host;
 
@@ -142,7 +142,7 @@ pub fn demand_json(request: &HttpRequest) -> Result<(), AdminError> {
     let has_body =
         length.unwrap_or(request.version() > Version::HTTP_11) || headers.contains_key(TRANSFER_ENCODING);
     let types = headers.get_all(CONTENT_TYPE).count();
-    let is_json = types == 1 && content_type(request).eq_ignore_ascii_case("application/json");
+    let is_json = types == 1 && is_media_type(content_type(request), "application/json");
     if is_json || (types == 0 && !has_body) { Ok(()) } else { Err(AdminError::NotJson) }
 }
 

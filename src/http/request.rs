@@ -30,6 +30,13 @@ pub fn content_type(request: &HttpRequest) -> &str {
     split_once(value, b';').map_or(value, |(essence, _)| essence).trim()
 }
 
+/// Whether a media type is the expected one, which is lower case.
+#[must_use]
+pub fn is_media_type(given: &str, expected: &str) -> bool {
+    // Nearly everybody writes it like this.
+    given == expected || given.eq_ignore_ascii_case(expected)
+}
+
 /// What the Authorization header says.
 pub enum Authorization {
     /// There is none.

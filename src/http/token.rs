@@ -10,7 +10,7 @@ use crate::http::error::{Code, OAuthError, PublicError};
 use crate::http::exchange;
 use crate::http::parameters::Parameters;
 use crate::http::pressure;
-use crate::http::request::{Authorization, Body, content_type, is_too_large};
+use crate::http::request::{Authorization, Body, content_type, is_media_type, is_too_large};
 use crate::issuer::{Issued, Refusal, TokenRequest};
 use crate::limits::Door;
 use crate::limits::source::Source;
@@ -129,11 +129,9 @@ pub fn read<'a>(request: &HttpRequest, body: &'a [u8]) -> Result<Parameters<'a>,
         }
     }
     let content_type = content_type(request);
-    // Nearly everybody writes it like this.
-    let is = |expected: &str| content_type == expected || content_type.eq_ignore_ascii_case(expected);
-    if is("application/x-www-form-urlencoded") {
+    if is_media_type(content_type, "application/x-www-form-urlencoded") {
         Ok(Parameters::from_form(body)?)
-    } else if is("application/json") {
+    } else if is_media_type(content_type, "application/json") {
         Ok(Parameters::from_json(body)?)
     } else {
         Err(OAuthError::invalid_request(

@@ -216,6 +216,11 @@ impl Service {
         self.actions.keys().map(Scope::as_str).chain(live.map(|(former, _)| former.as_str()))
     }
 
+    /// What an action was called before, and until when that is understood.
+    pub fn former_names(&self, action: &str) -> impl Iterator<Item = (&Scope, &Alias)> {
+        self.aliases.iter().filter(move |(_, alias)| alias.action.as_str() == action)
+    }
+
     /// What was probably meant by a name that is no action here.
     #[must_use]
     pub fn meant(&self, wrong: &str) -> Option<String> {

@@ -12,6 +12,20 @@ export async function flows(browser, server, javaScriptEnabled) {
     const id = javaScriptEnabled ? "task-service" : "file-service";
     const audience = javaScriptEnabled ? "printer" : "plotter";
     const open = (options) => openWindow(browser, server, { javaScriptEnabled, ...options });
+    // Types something else first, which does not do.
+    const confirm = async (page, button, label, right, refused) => {
+        const sent = page.getByRole("button", { name: button });
+        const typed = page.getByLabel(label);
+        await typed.fill("something");
+        if (javaScriptEnabled) {
+            assert.ok(await sent.isDisabled());
+        } else {
+            await sent.click();
+            await page.getByRole("alert").filter({ hasText: refused }).waitFor();
+        }
+        await typed.fill(right);
+        await sent.click();
+    };
     const flow = (name, body) => test(name + how, async () => {
         const { context, page, wrong } = await open();
         try {
@@ -297,17 +311,7 @@ export async function flows(browser, server, javaScriptEnabled) {
         await page.getByRole("link", { name: audience, exact: true }).click();
         await page.getByRole("link", { name: "Remove the service" }).click();
         await page.locator(".preview").getByRole("link", { name: `Asks ${audience}` }).waitFor();
-        const button = page.getByRole("button", { name: "Remove the service" });
-        const typed = page.getByLabel(/Type the audience/);
-        await typed.fill("something");
-        if (javaScriptEnabled) {
-            assert.ok(await button.isDisabled());
-        } else {
-            await button.click();
-            await page.getByRole("alert").filter({ hasText: "Nothing was removed" }).waitFor();
-        }
-        await typed.fill(audience);
-        await button.click();
+        await confirm(page, "Remove the service", /Type the audience/, audience, "Nothing was removed");
         await page.getByRole("status").filter({ hasText: "Removed" }).waitFor();
         const { services } = await admin(server, "GET", "/admin/v1/services");
         assert.ok(services.every((one) => one.audience !== audience), JSON.stringify(services));
@@ -316,17 +320,7 @@ export async function flows(browser, server, javaScriptEnabled) {
     await flow("a client is deleted only when its id is typed", async (page) => {
         await page.goto(`/admin/client?id=${id}`);
         await page.getByRole("link", { name: "Delete the client" }).click();
-        const button = page.getByRole("button", { name: "Delete the client" });
-        const typed = page.getByLabel(/Type the id/);
-        await typed.fill("something");
-        if (javaScriptEnabled) {
-            assert.ok(await button.isDisabled());
-        } else {
-            await button.click();
-            await page.getByRole("alert").filter({ hasText: "Nothing was deleted" }).waitFor();
-        }
-        await typed.fill(id);
-        await button.click();
+        await confirm(page, "Delete the client", /Type the id/, id, "Nothing was deleted");
         await page.getByRole("status").filter({ hasText: "Deleted" }).waitFor();
         assert.equal((await admin(server, "GET", `/recipe/oauth/clients?clientId=${id}`)).status, "CLIENT_NOT_FOUND_ERROR");
     });

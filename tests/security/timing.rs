@@ -74,11 +74,11 @@ pub fn times_tell_nothing(plan: &Plan) -> Vec<Row> {
     let mut measure = |mut pair: Pair<'_>, control: bool| {
         let mut found = pair.compare(&server);
         // On a machine with much else to do, a difference that is there takes more samples to be seen.
-        for _ in 0..if control { PATIENCE } else { 0 } {
-            if found <= SURELY {
-                pair.samples *= 2;
-                found = pair.compare(&server);
-            }
+        let mut tries = if control { PATIENCE } else { 0 };
+        while found <= SURELY && tries > 0 {
+            pair.samples *= 2;
+            found = pair.compare(&server);
+            tries -= 1;
         }
         let word = if found > SURELY {
             "surely"

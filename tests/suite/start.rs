@@ -93,6 +93,15 @@ fn used() -> Arc<tempfile::TempDir> {
     directory
 }
 
+/// The same, whose database somebody changed by hand.
+fn changed_by_hand(statements: &str) -> Arc<tempfile::TempDir> {
+    let directory = used();
+    let db = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
+    db.execute_batch(statements).unwrap();
+    db.close().unwrap();
+    directory
+}
+
 #[test]
 fn a_port_that_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -158,15 +167,13 @@ fn a_damaged_file_is_refused_and_left_alone() {
 fn a_file_that_takes_for_ever_to_read_is_refused() {
     const PAGE: usize = 4096;
     const DEPTH: usize = 12;
-    let directory = used();
-    let file = directory.path().join("m2mint.db");
-    let db = rusqlite::Connection::open(&file).unwrap();
-    db.execute_batch(
+    let directory = changed_by_hand(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
          INSERT INTO clients (id, name, scope, audience, extra, created_at, updated_at)
          SELECT printf('client-%040d', i), 'one of many', 'event.view', 'event', '{}', 1, 1 FROM n",
-    )
-    .unwrap();
+    );
+    let file = directory.path().join("m2mint.db");
+    let db = rusqlite::Connection::open(&file).unwrap();
     let root = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'clients'";
     let root: usize = db.query_row(root, [], |row| row.get(0)).unwrap();
     db.close().unwrap();
@@ -207,10 +214,7 @@ fn a_file_with_a_row_that_belongs_to_nothing_is_refused() {
         ("INSERT INTO grant_uses VALUES ('nobody', 'event', '', NULL, 1)", "grant_uses"),
         ("INSERT INTO service_actions VALUES ('nothing', 'event.view', '')", "service_actions"),
     ] {
-        let directory = used();
-        let db = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
-        db.execute_batch(&format!("PRAGMA foreign_keys = OFF; {row}")).unwrap();
-        db.close().unwrap();
+        let directory = changed_by_hand(&format!("PRAGMA foreign_keys = OFF; {row}"));
         let said = refusal(directory.path(), &[]);
         let expected = format!("is damaged: a row of {table} belongs to nothing");
         assert!(said.contains(&expected) && said.contains("Restore a backup"), "{said}");
@@ -227,10 +231,7 @@ fn a_file_with_a_trigger_or_a_view_of_somebody_else_is_refused() {
         ("ALTER TABLE audit RENAME TO told; CREATE VIEW audit AS SELECT * FROM told WHERE seq < 3", "told"),
         ("DROP TRIGGER client_changed", "client_changed"),
     ] {
-        let directory = used();
-        let db = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
-        db.execute_batch(object).unwrap();
-        db.close().unwrap();
+        let directory = changed_by_hand(object);
         let said = refusal(directory.path(), &[]);
         assert!(said.contains("is damaged") && said.contains(name), "{said}");
         let verb = command(directory.path()).args(["clients", "create"]).output().unwrap();

@@ -1,6 +1,5 @@
 //! `/admin/client`: one client, its secrets, and what can be done to it.
 
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use m2mint_keys::time::UnixTime;
@@ -11,7 +10,7 @@ use super::Answer;
 use crate::administration::{self, AdministrationError, MAX_SECRETS};
 use crate::http::State;
 use crate::http::dashboard::error::{DashboardError, sentence};
-use crate::http::dashboard::forms::Question;
+use crate::http::dashboard::forms::{Question, told_problem};
 use crate::http::dashboard::layout::{self, Section, copyable, csrf, from_now, query, time, time_or};
 use crate::http::dashboard::session::Notice;
 use crate::http::dashboard::visitor::{Form, Visitor};
@@ -294,15 +293,14 @@ fn rotation_page(
             form.stack method="post" action="/admin/client/secrets/rotate" {
                 (csrf(visitor)) input type="hidden" name="id" value=(client.id);
                 label for="grace" { "Accept the others for" }
-                @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } }
+                (told_problem(problem))
                 input #grace type="text" name="grace" value=(grace) required autocomplete="off" aria-describedby=(if problem.is_some() { "problem grace-help" } else { "grace-help" });
                 p.help #grace-help { "Such as 12h, 7d or 30d." }
                 div.actions { button.primary type="submit" { "Make the new secret" } a.button href=(path(client.id.as_str())) { "Cancel" } }
             }
         }
     };
-    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    layout::answer(status, layout::document(visitor, Section::Clients, "Rotate the secret", content))
+    layout::form_page(visitor, Section::Clients, "Rotate the secret", problem, content)
 }
 
 /// `POST /admin/client/secrets/rotate`

@@ -1,6 +1,5 @@
 //! Making a client and changing what it may do. What is filled in is read as the admin API reads it.
 
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use maud::{Markup, html};
@@ -13,7 +12,7 @@ use crate::http::State;
 use crate::http::client_json::Fields;
 use crate::http::dashboard::client::{find, longest, name, path};
 use crate::http::dashboard::error::{DashboardError, sentence};
-use crate::http::dashboard::forms::{line, lines};
+use crate::http::dashboard::forms::{line, lines, only_looked_at, told_problem};
 use crate::http::dashboard::layout::{self, Section, csrf};
 use crate::http::dashboard::session::Notice;
 use crate::http::dashboard::visitor::{Form, Visitor};
@@ -149,8 +148,7 @@ fn map(text: &str) -> Result<Value, String> {
 impl Page<'_> {
     fn answer(&self) -> HttpResponse {
         let title = if self.client.is_some() { "Edit the client" } else { "New client" };
-        let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        layout::answer(status, layout::document(self.visitor, Section::Clients, title, self.content(title)))
+        layout::form_page(self.visitor, Section::Clients, title, self.problem, self.content(title))
     }
 
     fn content(&self, title: &str) -> Markup {
@@ -165,8 +163,8 @@ impl Page<'_> {
                 @if let Some(client) = self.client { a href=(cancel) { (name(client)) } " / " }
             }
             h1 { (title) }
-            @if let Some(problem) = self.problem { p.problem #problem role="alert" { (problem) } }
-            @if !self.visitor.may(Role::Clients) { p.notice { "Your key may look at this, and not change it." } }
+            (told_problem(self.problem))
+            (only_looked_at(self.visitor, Role::Clients))
             form.fields method="post" action=(action) aria-describedby=[self.problem.map(|_| "problem")] {
                 (csrf(self.visitor))
                 input type="hidden" name="seen" value=(self.seen);

@@ -1,7 +1,6 @@
 //! What forms are made of, and the question before something that is hard to take back.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use maud::{Markup, html};
 
 use crate::http::dashboard::layout::{self, Section, csrf};
@@ -26,6 +25,18 @@ pub fn lines(id: &str, label: &str, value: &str, help: &str, rows: u8) -> Markup
         textarea id=(id) name=(id) rows=(rows) autocomplete="off" spellcheck="false" aria-describedby={ (id) "-help" } { (value) }
         p.help id={ (id) "-help" } { (help) }
     } }
+}
+
+/// What was wrong with a form when it was sent.
+#[must_use]
+pub fn told_problem(problem: Option<&str>) -> Markup {
+    html! { @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } } }
+}
+
+/// What whoever may only look at a form is told.
+#[must_use]
+pub fn only_looked_at(visitor: &Visitor, role: Role) -> Markup {
+    html! { @if !visitor.may(role) { p.notice { "Your key may look at this, and not change it." } } }
 }
 
 /// Something that is told in words before it is done.
@@ -70,7 +81,7 @@ impl Question<'_> {
                 ol { @for step in &self.effect { li { (step) } } }
             }
             @if visitor.may(self.role) {
-                @if let Some(problem) = self.problem { p.problem #problem role="alert" { (problem) } }
+                (told_problem(self.problem))
                 form.stack method="post" action=(self.action) aria-describedby=[self.problem.map(|_| "problem")] {
                     (csrf(visitor))
                     @for (name, value) in &self.hidden { input type="hidden" name=(name) value=(value); }
@@ -87,7 +98,6 @@ impl Question<'_> {
                 }
             } @else { p.notice { "Your key may look at this, and not do it." } }
         };
-        let status = if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        layout::answer(status, layout::document(visitor, self.section, self.title, content))
+        layout::form_page(visitor, self.section, self.title, self.problem, content)
     }
 }

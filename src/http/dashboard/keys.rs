@@ -12,6 +12,7 @@ use super::Answer;
 use crate::administration;
 use crate::http::State;
 use crate::http::dashboard::error::{DashboardError, sentence};
+use crate::http::dashboard::forms::told_problem;
 use crate::http::dashboard::layout::{self, Section, csrf, from_now, time};
 use crate::http::dashboard::session::Notice;
 use crate::http::dashboard::timeline;
@@ -339,7 +340,7 @@ fn revocation_page(
             ol { @for step in revocation_effect(view, key) { li { (step) } } }
         }
         @if visitor.may(Role::Keys) {
-            @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } }
+            (told_problem(problem))
             form.stack method="post" action="/admin/keys/revoke" {
                 (csrf(visitor))
                 input type="hidden" name="kid" value=(kid);

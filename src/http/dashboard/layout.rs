@@ -113,7 +113,20 @@ pub fn page(visitor: &Visitor, section: Section, title: &str, content: Markup) -
     answer(StatusCode::OK, document(visitor, section, title, content))
 }
 
-/// The same as a document.
+/// A page with a form: 422 when that was sent and there is a `problem` with it.
+#[must_use]
+pub fn form_page(
+    visitor: &Visitor,
+    section: Section,
+    title: &str,
+    problem: Option<&str>,
+    content: Markup,
+) -> HttpResponse {
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    answer(status, document(visitor, section, title, content))
+}
+
+/// A page as a document.
 #[must_use]
 pub fn document(visitor: &Visitor, section: Section, title: &str, content: Markup) -> Markup {
     let body = html! {

@@ -1,6 +1,5 @@
 //! `/admin/service`: one service, who calls it, and what can be done to it.
 
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use m2mint_keys::time::UnixTime;
@@ -13,7 +12,7 @@ use crate::administration::services::{remove_seen_service, unfit, update_seen_se
 use crate::http::State;
 use crate::http::dashboard::client;
 use crate::http::dashboard::error::{DashboardError, sentence};
-use crate::http::dashboard::forms::Question;
+use crate::http::dashboard::forms::{Question, told_problem};
 use crate::http::dashboard::layout::{self, Section, csrf, from_now, query, time};
 use crate::http::dashboard::services::{LOOKED_AT, misfits};
 use crate::http::dashboard::session::Notice;
@@ -98,15 +97,10 @@ impl View {
         self.told(&self.clients.iter().collect::<Vec<_>>(), "names it", "name it")
     }
 
-    /// The former names of an action; of all when none is named.
+    /// The former names of an action.
     #[must_use]
-    pub fn former(&self, action: Option<&str>) -> Vec<&str> {
-        let of = self
-            .service
-            .aliases
-            .iter()
-            .filter(|(_, alias)| action.is_none_or(|action| alias.action.as_str() == action));
-        of.map(|(name, _)| name.as_str()).collect()
+    pub fn former(&self, action: &str) -> Vec<&str> {
+        self.service.former_names(action).map(|(name, _)| name.as_str()).collect()
     }
 }
 
@@ -147,7 +141,7 @@ pub async fn page(
             h2 #actions { "What it understands" }
             (actions(view, may))
             @if may {
-                @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } }
+                (told_problem(problem))
                 form.filter method="post" action="/admin/service/actions/add" aria-label="Add an action" aria-describedby=[problem.map(|_| "problem")] {
                     (csrf(visitor)) (hidden(view))
                     div {
@@ -178,12 +172,12 @@ pub async fn page(
         }
         p.quiet.foot { a href=(query("/admin/audit", &[("about", audience)])) { "What was done to it" } }
     };
-    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    Ok(layout::answer(status, layout::document(visitor, Section::Services, audience, content)))
+    Ok(layout::form_page(visitor, Section::Services, audience, problem, content))
 }
 
 /// Which service a form is about, and in which state it was shown.
-fn hidden(view: &View) -> Markup {
+#[must_use]
+pub fn hidden(view: &View) -> Markup {
     html! {
         input type="hidden" name="audience" value=(view.audience());
         input type="hidden" name="seen" value=(tag(&view.service));
@@ -199,7 +193,7 @@ fn actions(view: &View, may: bool) -> Markup {
                 div.grow {
                     span.name { (action.as_str()) }
                     @if !what.is_empty() { div { (what) } }
-                    @for (name, alias) in service.aliases.iter().filter(|(_, alias)| alias.action == *action) { div.quiet {
+                    @for (name, alias) in service.former_names(action.as_str()) { div.quiet {
                         @if alias.ends_at > view.now { "also " (name) ", until " } @else { "called " (name) " until " }
                         (time(alias.ends_at)) " (" (from_now(alias.ends_at, view.now)) ")"
                         @if may { " " a.end href=(to("/admin/service/actions/remove", name)) aria-label={ "Take the former name " (name) " away…" } { "Take away…" } }
@@ -279,13 +273,19 @@ pub fn refusal(outcome: Result<(), DashboardError>) -> Result<Option<String>, Da
     }
 }
 
+/// The pages above those of what is done to a service.
+#[must_use]
+pub fn crumbs(audience: &str) -> Markup {
+    html! { a href="/admin/services" { "Services" } " / " a href=(path(audience)) { (audience) } " / " }
+}
+
 /// What is asked about a service before it is done, but for its words.
 #[must_use]
 pub fn question<'a>(view: &'a View, title: &'a str, action: &'a str) -> Question<'a> {
     let audience = view.audience();
     Question {
         section: Section::Services,
-        crumbs: html! { a href="/admin/services" { "Services" } " / " a href=(path(audience)) { (audience) } " / " },
+        crumbs: crumbs(audience),
         title,
         action,
         effect: Vec::new(),
@@ -320,7 +320,8 @@ pub async fn removal(visitor: Visitor, request: HttpRequest, state: Data<State>)
 }
 
 fn removal_page(visitor: &Visitor, view: &View, problem: Option<&str>) -> HttpResponse {
-    let (audience, former) = (view.audience(), view.former(None));
+    let audience = view.audience();
+    let former: Vec<_> = view.service.aliases.keys().map(Scope::as_str).collect();
     let count = view.service.actions.len();
     let mut effect = vec![
         html! { b { (audience) } " is registered no more. Its description and its " (count) @if count == 1 { " action are" } @else { " actions are" } " forgotten." },

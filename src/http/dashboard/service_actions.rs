@@ -69,7 +69,7 @@ fn action_removal_page(visitor: &Visitor, view: &View, name: &str, problem: Opti
 }
 
 fn action_effect(view: &View, action: &str) -> Vec<Markup> {
-    let (audience, former) = (view.audience(), view.former(Some(action)));
+    let (audience, former) = (view.audience(), view.former(action));
     let holders = view.clients(|grants| {
         grants.allows_scope(action, audience) || former.iter().any(|name| grants.names_scope(name, audience))
     });
@@ -86,7 +86,7 @@ fn action_effect(view: &View, action: &str) -> Vec<Markup> {
 
 fn former_name_effect(view: &View, former: &str, alias: &Alias) -> Vec<Markup> {
     let (audience, action) = (view.audience(), alias.action.as_str());
-    let others = view.former(Some(action));
+    let others = view.former(action);
     let by_this_alone = view.clients(|grants| {
         let is_named = |name: &str| grants.names_scope(name, audience);
         is_named(former)
@@ -144,7 +144,7 @@ fn renaming_page(
     if !view.service.actions.contains_key(action) {
         return Err(DashboardError::NotFound("action"));
     }
-    let (audience, former) = (view.audience(), view.former(Some(action)));
+    let (audience, former) = (view.audience(), view.former(action));
     let holders = view.clients(|grants| {
         grants.names_scope(action, audience) || former.iter().any(|name| grants.names_scope(name, audience))
     });

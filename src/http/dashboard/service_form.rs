@@ -1,6 +1,5 @@
 //! Registering a service, and saying what it is. What is filled in is read as the admin API reads it.
 
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use maud::html;
@@ -9,9 +8,9 @@ use super::Answer;
 use crate::administration::{AdministrationError, services};
 use crate::http::State;
 use crate::http::dashboard::error::DashboardError;
-use crate::http::dashboard::forms::{line, lines};
+use crate::http::dashboard::forms::{line, lines, only_looked_at, told_problem};
 use crate::http::dashboard::layout::{self, Section, csrf};
-use crate::http::dashboard::service::{Change, View, amend, path, refusal};
+use crate::http::dashboard::service::{Change, View, amend, crumbs, hidden, path, refusal};
 use crate::http::dashboard::session::Notice;
 use crate::http::dashboard::visitor::{Form, Submitted, Visitor};
 use crate::http::request::Body;
@@ -46,8 +45,8 @@ fn page(visitor: &Visitor, filled: &Filled, problem: Option<&str>) -> HttpRespon
     let content = html! {
         p.crumbs { a href="/admin/services" { "Services" } " / " }
         h1 { "Register a service" }
-        @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } }
-        @if !visitor.may(Role::Clients) { p.notice { "Your key may look at this, and not change it." } }
+        (told_problem(problem))
+        (only_looked_at(visitor, Role::Clients))
         form.fields method="post" action="/admin/services/new" aria-describedby=[problem.map(|_| "problem")] {
             (csrf(visitor))
             fieldset {
@@ -68,8 +67,7 @@ fn page(visitor: &Visitor, filled: &Filled, problem: Option<&str>) -> HttpRespon
             }
         }
     };
-    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    layout::answer(status, layout::document(visitor, Section::Services, "Register a service", content))
+    layout::form_page(visitor, Section::Services, "Register a service", problem, content)
 }
 
 /// `GET /admin/services/new`
@@ -104,27 +102,20 @@ pub async fn create(visitor: Visitor, request: HttpRequest, body: Body, state: D
 /// # Errors
 /// When there is no such service.
 pub async fn edit(visitor: Visitor, request: HttpRequest, state: Data<State>) -> Answer {
-    let View { service, .. } = View::read(&state, Form::query(&request).text("audience")).await?;
-    Ok(description_page(&visitor, &service, &service.description, None))
+    let view = View::read(&state, Form::query(&request).text("audience")).await?;
+    Ok(description_page(&visitor, &view, &view.service.description, None))
 }
 
-fn description_page(
-    visitor: &Visitor,
-    service: &Service,
-    filled: &str,
-    problem: Option<&str>,
-) -> HttpResponse {
-    let audience = service.audience.as_str();
+fn description_page(visitor: &Visitor, view: &View, filled: &str, problem: Option<&str>) -> HttpResponse {
+    let (service, audience) = (&view.service, view.audience());
     let title = "Edit the description";
     let content = html! {
-        p.crumbs { a href="/admin/services" { "Services" } " / " a href=(path(audience)) { (audience) } " / " }
+        p.crumbs { (crumbs(audience)) }
         h1 { (title) }
-        @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } }
-        @if !visitor.may(Role::Clients) { p.notice { "Your key may look at this, and not change it." } }
+        (told_problem(problem))
+        (only_looked_at(visitor, Role::Clients))
         form.fields method="post" action="/admin/service/edit" aria-describedby=[problem.map(|_| "problem")] {
-            (csrf(visitor))
-            input type="hidden" name="audience" value=(audience);
-            input type="hidden" name="seen" value=(v1::services::tag(service));
+            (csrf(visitor)) (hidden(view))
             fieldset {
                 legend { "What it is" }
                 p.fixed { span { "Audience" } " " code { (audience) } }
@@ -141,8 +132,7 @@ fn description_page(
             }
         }
     };
-    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    layout::answer(status, layout::document(visitor, Section::Services, title, content))
+    layout::form_page(visitor, Section::Services, title, problem, content)
 }
 
 /// `POST /admin/service/edit`
@@ -155,8 +145,8 @@ pub async fn update(visitor: Visitor, request: HttpRequest, body: Body, state: D
     let change = Change { description: Some(description.to_owned()), ..Change::default() };
     let changed = amend(&state, audience, form.text("seen"), origin, change).await;
     if let Some(reason) = refusal(changed)? {
-        let View { service, .. } = View::read(&state, audience).await?;
-        return Ok(description_page(&visitor, &service, description, Some(&reason)));
+        let view = View::read(&state, audience).await?;
+        return Ok(description_page(&visitor, &view, description, Some(&reason)));
     }
     visitor.tell(&state, Notice::Done("Saved.".into()));
     Ok(layout::go(&path(audience)))

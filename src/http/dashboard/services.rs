@@ -1,7 +1,5 @@
 //! `GET /admin/services`: the registered services, what they understand, and which clients are granted what they do not.
 
-use std::collections::BTreeMap;
-
 use actix_web::web::Data;
 use m2mint_keys::time::UnixTime;
 use maud::{Markup, html};
@@ -72,7 +70,6 @@ pub fn misfits(unfit: &[Unfit]) -> Markup {
 
 fn card(service: &Service, now: UnixTime) -> Markup {
     let audience = service.audience.as_str();
-    let former = former_names(service, now);
     html! {
         section.card aria-labelledby={ "service-" (audience) } {
             h2 id={ "service-" (audience) } { a href=(service::path(audience)) { (audience) } }
@@ -82,21 +79,12 @@ fn card(service: &Service, now: UnixTime) -> Markup {
                 dt { span.name { (action.as_str()) } }
                 dd {
                     (what)
-                    @for (name, ends_at) in former.get(action.as_str()).into_iter().flatten() {
-                        div.quiet { "also " (name) ", until " (time(*ends_at)) " (" (from_now(*ends_at, now)) ")" }
+                    @for (name, alias) in service.former_names(action.as_str()).filter(|(_, alias)| alias.ends_at > now) {
+                        div.quiet { "also " (name) ", until " (time(alias.ends_at)) " (" (from_now(alias.ends_at, now)) ")" }
                     }
                 }
             } }
             p { a href=(query("/admin/clients", &[("q", audience)])) { "Clients that name it" } }
         }
     }
-}
-
-/// The former names of each action that can still be used.
-fn former_names(service: &Service, now: UnixTime) -> BTreeMap<&str, Vec<(&str, UnixTime)>> {
-    let mut former: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    for (name, alias) in service.aliases.iter().filter(|(_, alias)| alias.ends_at > now) {
-        former.entry(alias.action.as_str()).or_default().push((name.as_str(), alias.ends_at));
-    }
-    former
 }

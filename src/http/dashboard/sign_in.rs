@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use super::Answer;
 use crate::config::LONGEST_SESSION;
 use crate::http::dashboard::error::{DashboardError, sentence};
+use crate::http::dashboard::forms::told_problem;
 use crate::http::dashboard::layout;
 use crate::http::dashboard::visitor::{Form, PLAIN_COOKIE, SECURE_COOKIE, Theme, Visitor};
 use crate::http::error::AdminError;
@@ -152,7 +153,7 @@ fn page(request: &HttpRequest, back: &str, problem: Option<&str>) -> Markup {
         html! {
             (layout::brand("/admin/"))
             h1 { "Sign in" }
-            @if let Some(problem) = problem { p.problem #problem role="alert" { (problem) } }
+            (told_problem(problem))
             form.stack method="post" action="/admin/sign-in" {
                 input type="hidden" name="back" value=(back);
                 // For password managers: there is one account.

@@ -14,7 +14,7 @@ use crate::http::dashboard::error::DashboardError;
 use crate::http::dashboard::session::{Look, Notice, is_own_form};
 use crate::http::error::AdminError;
 use crate::http::exchange;
-use crate::http::request::{Body, content_type, is_too_large};
+use crate::http::request::{Body, content_type, is_media_type, is_too_large};
 use crate::model::audit::Origin;
 use crate::model::{Role, Roles};
 
@@ -201,7 +201,7 @@ impl Form {
             let too_large = AdminError::TooLarge;
             if is_too_large(&error) { too_large.into() } else { DashboardError::Unreadable }
         })?;
-        if !content_type(request).eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if !is_media_type(content_type(request), "application/x-www-form-urlencoded") {
             return Err(DashboardError::Unreadable);
         }
         Ok(Self::parse(&body))
