@@ -20,7 +20,7 @@ use actix_service::{
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::{TcpStream, UnixStream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -361,10 +361,11 @@ impl AsyncRead for Connection {
             return of_stream!(this, stream => stream.poll_read(cx, buffer));
         };
         let room = ready!(bounds.poll_room(cx))?.min(buffer.remaining());
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
-        let read = of_stream!(this, stream => stream.poll_read(cx, &mut part));
-        let count = part.filled().len();
-        buffer.advance(count);
+        let before = buffer.filled().len();
+        let room = u64::try_from(room).unwrap_or(u64::MAX);
+        let read =
+            of_stream!(this, stream => Pin::new(&mut stream.get_mut().take(room)).poll_read(cx, buffer));
+        let count = buffer.filled().len() - before;
         bounds.read = if read.is_pending() { 0 } else { bounds.read + count };
         match bounds.note_read(count, &this.seat) {
             Room::Enough => read,

@@ -12,7 +12,7 @@ use crate::http::State;
 use crate::http::admin::Admin;
 use crate::http::client_json::{self, Fields, ok};
 use crate::http::error::AdminError;
-use crate::http::request::{Body, is_too_large, lenient_object};
+use crate::http::request::{Body, NoBody, lenient_object};
 use crate::model::Span;
 use crate::store::clients::{self, PageStart};
 
@@ -161,12 +161,9 @@ pub fn object_of(body: Body, known: &[&str]) -> Result<Map<String, Value>, Admin
 /// # Errors
 /// What is wrong with it.
 pub fn object(body: Body) -> Result<Map<String, Value>, AdminError> {
-    let body = body.map_err(|error| {
-        if is_too_large(&error) {
-            AdminError::TooLarge
-        } else {
-            AdminError::BadInput("the body ends too early".into())
-        }
+    let body = body.bytes().map_err(|reason| match reason {
+        NoBody::TooLarge => AdminError::TooLarge,
+        NoBody::EndsTooEarly => AdminError::BadInput("the body ends too early".into()),
     })?;
     lenient_object(&body).map_err(|error| {
         // What stands in the body may be a secret: it is not repeated.

@@ -55,7 +55,7 @@ use actix_web::guard::{GuardContext, fn_guard};
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, PayloadConfig, ServiceConfig};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, ResponseError as _};
 use arc_swap::ArcSwap;
 
@@ -68,6 +68,7 @@ use crate::directory::Directory;
 use crate::http::dashboard::Dashboard;
 use crate::http::discovery::Metadata;
 use crate::http::error::PublicError;
+use crate::http::request::LargestBody;
 use crate::issuer::Issuer;
 use crate::limits::{Limiter, source::TrustedProxy};
 use crate::listeners::Side;
@@ -167,7 +168,7 @@ fn stopping() -> StoreError {
 /// The routes of a listener, with bodies of at most `largest_body` bytes. The key set, `/hello`
 /// and what says how the server is are on all of them: a backend that administers needs the keys too.
 pub fn routes(config: &mut ServiceConfig, base_path: &str, side: Side, largest_body: usize) {
-    config.app_data(PayloadConfig::new(largest_body));
+    config.app_data(LargestBody(largest_body));
     // Routes are tried in this order: what is called most comes first.
     if side != Side::Admin {
         public_routes(config, base_path);

@@ -36,8 +36,10 @@ impl<'a> Parameters<'a> {
             std::str::from_utf8(body).map_err(|_| OAuthError::invalid_request("the form is not UTF-8"))?;
         let mut parameters: Vec<(Cow<'a, str>, Given<'a>)> = Vec::with_capacity(8);
         for pair in split(body, b'&').filter(|pair| !pair.is_empty()) {
+            let is_encoded = is_form_encoded(pair);
+            let decoded = |text| if is_encoded { form_decoded(text) } else { Cow::Borrowed(text) };
             let (name, value) = split_once(pair, b'=').unwrap_or((pair, ""));
-            let (name, value) = (form_decoded(name), form_decoded(value));
+            let (name, value) = (decoded(name), decoded(value));
             let may_repeat = (name == "audience" || name == "resource") && !value.is_empty();
             let repeats = |(known, before): &(Cow<'_, str>, Given<'_>)| {
                 let another = |before: &Cow<'_, str>| !before.is_empty() && *before != value;
@@ -144,10 +146,14 @@ fn plain(name: &str) -> &str {
     known.into_iter().find(|known| *known == name).unwrap_or("a parameter")
 }
 
+fn is_form_encoded(text: &str) -> bool {
+    memchr::memchr2(b'+', b'%', text.as_bytes()).is_some()
+}
+
 /// Decodes application/x-www-form-urlencoded. Most values need no decoding, and cost nothing.
 #[must_use]
 pub fn form_decoded(text: &str) -> Cow<'_, str> {
-    if memchr::memchr2(b'+', b'%', text.as_bytes()).is_none() {
+    if !is_form_encoded(text) {
         return Cow::Borrowed(text);
     }
     let spaces = text.replace('+', " ");

@@ -1,11 +1,16 @@
 //! Reading requests: bodies of a bounded size, HTTP Basic, the admin API's JSON.
 
-use actix_web::HttpRequest;
-use actix_web::error::PayloadError;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::Bytes;
+use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_core::Stream as _;
 use m2mint_keys::json;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -13,13 +18,103 @@ use zeroize::Zeroizing;
 use crate::http::parameters::form_decoded;
 use crate::model::names::split_once;
 
-/// A body, or why there is none.
-pub type Body = Result<Bytes, actix_web::Error>;
+/// How many bytes a body may have; none, where no route says so.
+#[derive(Debug, Clone, Copy)]
+pub struct LargestBody(pub usize);
 
-/// Whether a body was refused for its size.
-#[must_use]
-pub fn is_too_large(error: &actix_web::Error) -> bool {
-    matches!(error.as_error::<PayloadError>(), Some(PayloadError::Overflow))
+/// The whole body of a request, or why there is none.
+pub struct Body(Result<Bytes, NoBody>);
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoBody {
+    /// It is larger than [`LargestBody`].
+    TooLarge,
+    /// The connection ended before it.
+    EndsTooEarly,
+}
+
+impl Body {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// [`NoBody`]
+    pub fn bytes(self) -> Result<Bytes, NoBody> {
+        self.0
+    }
+}
+
+impl FromRequest for Body {
+    type Error = Infallible;
+    type Future = Reading;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Reading {
+        let length = request.headers().get(CONTENT_LENGTH);
+        Reading {
+            payload: payload.take(),
+            length: length.and_then(|length| length.to_str().ok()?.parse().ok()),
+            most: request.app_data().map_or(0, |LargestBody(most)| *most),
+            read: Bytes::new(),
+            put_together: Vec::new(),
+        }
+    }
+}
+
+/// A body that is being read.
+pub struct Reading {
+    payload: Payload,
+    /// How many bytes it was said to have.
+    length: Option<usize>,
+    most: usize,
+    /// All of it, when it came in one piece: then it is not copied.
+    read: Bytes,
+    /// What has come of it, when it comes in several.
+    put_together: Vec<u8>,
+}
+
+impl Reading {
+    fn add(&mut self, part: Bytes) -> Result<(), NoBody> {
+        let before = self.read.len() + self.put_together.len();
+        if before + part.len() > self.most {
+            return Err(NoBody::TooLarge);
+        }
+        if before == 0 && self.length == Some(part.len()) {
+            self.read = part;
+        } else {
+            // A part would keep all the memory that it was read into.
+            self.put_together.extend_from_slice(&std::mem::take(&mut self.read));
+            self.put_together.extend_from_slice(&part);
+        }
+        Ok(())
+    }
+
+    fn whole(&mut self) -> Bytes {
+        match self.put_together.is_empty() {
+            true => std::mem::take(&mut self.read),
+            false => std::mem::take(&mut self.put_together).into(),
+        }
+    }
+}
+
+impl Future for Reading {
+    type Output = Result<Body, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.length.is_some_and(|length| length > self.most) {
+            return Poll::Ready(Ok(Body(Err(NoBody::TooLarge))));
+        }
+        let body = loop {
+            match ready!(Pin::new(&mut self.payload).poll_next(cx)) {
+                Some(Ok(part)) => match self.add(part) {
+                    Ok(()) => {}
+                    Err(reason) => break Err(reason),
+                },
+                Some(Err(_)) => break Err(NoBody::EndsTooEarly),
+                None => break Ok(self.whole()),
+            }
+        };
+        Poll::Ready(Ok(Body(body)))
+    }
 }
 
 /// The media type of the body, without parameters.

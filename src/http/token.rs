@@ -1,5 +1,7 @@
 //! `POST /oauth/token` (RFC 6749 §4.4), in three dialects.
 
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -10,7 +12,7 @@ use crate::http::error::{Code, OAuthError, PublicError};
 use crate::http::exchange;
 use crate::http::parameters::Parameters;
 use crate::http::pressure;
-use crate::http::request::{Authorization, Body, content_type, is_media_type, is_too_large};
+use crate::http::request::{Authorization, Body, NoBody, content_type, is_media_type};
 use crate::issuer::{Issued, Refusal, TokenRequest};
 use crate::limits::Door;
 use crate::limits::source::Source;
@@ -104,9 +106,9 @@ async fn answer(
 /// # Errors
 /// 413 when it is too large, `invalid_request` when it ended too early.
 pub fn bounded(body: Body) -> Result<Bytes, PublicError> {
-    body.map_err(|error| match is_too_large(&error) {
-        true => PublicError::too_large(),
-        false => OAuthError::invalid_request("the body ends too early").into(),
+    body.bytes().map_err(|reason| match reason {
+        NoBody::TooLarge => PublicError::too_large(),
+        NoBody::EndsTooEarly => OAuthError::invalid_request("the body ends too early").into(),
     })
 }
 
@@ -350,14 +352,13 @@ fn token_response(bought: &Bought, spelling: Spelling) -> HttpResponse {
     // Put together with not a byte to spare: it is sent as it is.
     let parts = [before_token, token, before_lifetime, digits.format(*lifetime), before_scope, scope, "\"}"];
     let body = parts.concat();
-    let header = |name: HeaderName, value: &'static str| (name, HeaderValue::from_static(value));
-    let mut response = HttpResponse::Ok();
-    if let Some(sunset) = bought.sunset() {
-        response.insert_header(sunset);
+    let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
+    let headers = response.headers_mut();
+    if let Some((name, end)) = bought.sunset() {
+        headers.insert(name, end);
     }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     response
-        .insert_header(header(CONTENT_TYPE, "application/json"))
-        .insert_header(header(CACHE_CONTROL, "no-store"))
-        .insert_header(header(PRAGMA, "no-cache"))
-        .body(body)
 }

@@ -35,7 +35,7 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data, Path, PayloadConfig, Query, ServiceConfig};
+use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, Resource};
 use serde::de::DeserializeOwned;
 
@@ -44,7 +44,7 @@ use crate::http::State;
 use crate::http::admin::admin;
 use crate::http::error::problem::{Kind, Problem};
 use crate::http::guards;
-use crate::http::request::Body;
+use crate::http::request::{Body, LargestBody};
 use crate::model::audit::Origin;
 
 /// Where it is.
@@ -170,14 +170,14 @@ pub fn routes(config: &mut ServiceConfig) {
         )
         .service(
             resource("/declaration", "GET, HEAD, POST")
-                .app_data(PayloadConfig::new(declaration::LARGEST))
+                .app_data(LargestBody(declaration::LARGEST))
                 .route(web::get().to(handled!(declaration::get)))
                 .route(web::head().to(handled!(declaration::get)))
                 .route(web::post().to(handled!(declaration::post))),
         )
         .service(
             resource("/declaration/plan", "POST")
-                .app_data(PayloadConfig::new(declaration::LARGEST))
+                .app_data(LargestBody(declaration::LARGEST))
                 .route(web::post().to(handled!(declaration::post_plan))),
         )
         .service(

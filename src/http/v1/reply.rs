@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::http::error::AdminError;
 use crate::http::error::problem::{Kind, Problem};
-use crate::http::request::{Body, is_too_large};
+use crate::http::request::{Body, NoBody};
 
 /// What a path segment cannot hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -120,12 +120,9 @@ impl Responder for Reply {
 /// # Errors
 /// When it is too large, or ends too early.
 pub fn bytes(body: Body) -> Result<actix_web::web::Bytes, Problem> {
-    body.map_err(|error| {
-        if is_too_large(&error) {
-            AdminError::TooLarge.into()
-        } else {
-            Problem::new(Kind::InvalidRequest, "the body ends too early")
-        }
+    body.bytes().map_err(|reason| match reason {
+        NoBody::TooLarge => AdminError::TooLarge.into(),
+        NoBody::EndsTooEarly => Problem::new(Kind::InvalidRequest, "the body ends too early"),
     })
 }
 
