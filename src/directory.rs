@@ -5,6 +5,7 @@
 pub mod admin_keys;
 pub mod grant_uses;
 pub mod retiring;
+pub mod secret_uses;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use rusqlite::Connection;
 use crate::directory::admin_keys::AdminKeys;
 use crate::directory::grant_uses::{GrantUses, LastKind};
 use crate::directory::retiring::{Retiring, RetiringUse};
+use crate::directory::secret_uses::SecretUses;
 use crate::limits::Wait;
 use crate::limits::turns::Turns;
 use crate::model::names::split_scopes;
@@ -192,10 +194,6 @@ impl Uses {
 /// The actions that have several names, by audience.
 pub type Renamed = std::collections::HashMap<Box<str>, Vec<Names>>;
 
-/// Client and id of a secret, and when and from where it was used.
-type SecretsUsed =
-    std::collections::HashMap<(Box<str>, i64), (UnixTime, Option<IpAddr>), foldhash::quality::RandomState>;
-
 /// Every client, every revoked token, every admin key and every action that was renamed, in memory.
 pub struct Directory {
     admin_keys: AdminKeys,
@@ -205,7 +203,7 @@ pub struct Directory {
     clients: HashMap<ClientId, IssuingClient, foldhash::quality::RandomState>,
     revoked: HashMap<Box<str>, i64>,
     progress: Mutex<Progress>,
-    used: Mutex<SecretsUsed>,
+    secret_uses: SecretUses,
     retiring: Retiring,
     /// Whether any client has a chosen secret: then unknown clients must cost as much as known ones.
     any_slow_secret: AtomicBool,
@@ -230,7 +228,7 @@ impl Directory {
             clients: HashMap::with_capacity_and_hasher(count, foldhash::quality::RandomState::default()),
             revoked: HashMap::new(),
             progress: Mutex::default(),
-            used: Mutex::default(),
+            secret_uses: SecretUses::default(),
             retiring: Retiring::default(),
             any_slow_secret: AtomicBool::new(false),
             keys_changed: AtomicBool::new(false),
@@ -317,7 +315,7 @@ impl Directory {
                 .compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            self.used.lock().insert((id.into(), secret.id), (now, from));
+            self.secret_uses.note(((id.into(), secret.id), (now, from)));
             if let Some(ends_at) = secret.ends_at() {
                 let is_later = |other: &Secret| other.id > secret.id && other.expires_at > now.millis();
                 let is_replaced = client.secrets.as_slice().iter().any(is_later);
@@ -336,20 +334,18 @@ impl Directory {
     /// Takes the uses that have not been written yet.
     #[must_use]
     pub fn take_uses(&self) -> Uses {
-        let mut secrets: Vec<_> = self.used.lock().drain().collect();
-        // In the order in which the file keeps them, each of its pages is written once.
-        secrets.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        Uses { secrets, admin_keys: self.admin_keys.take_uses(), grants: self.grant_uses.take() }
+        Uses {
+            secrets: self.secret_uses.take(),
+            admin_keys: self.admin_keys.take_uses(),
+            grants: self.grant_uses.take(),
+        }
     }
 
-    /// Takes back what could not be written, for the next write. What was noted since is newer.
+    /// Takes back what could not be written, for the next write.
     pub fn put_back_uses(&self, uses: Uses) {
         self.admin_keys.put_back_uses(uses.admin_keys);
         self.grant_uses.put_back(uses.grants);
-        let mut used = self.used.lock();
-        for (secret, at) in uses.secrets {
-            used.entry(secret).or_insert(at);
-        }
+        self.secret_uses.put_back(uses.secrets);
     }
 
     /// Whether signing keys changed, or requests concerning them came, since the last call that answered so.

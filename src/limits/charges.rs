@@ -3,7 +3,9 @@
 //! An entry says until when it counts and how heavy it is. Where a new one finds no room, the one gives way that would
 //! soonest count for nothing: whoever wants a heavy one gone has to make others heavier.
 
-use crate::limits::usual::WAYS;
+use std::ops::Range;
+
+use crate::limits::usual::{WAYS, set_of};
 
 /// What counts for an entry, in milliseconds.
 pub trait Rule {
@@ -120,7 +122,13 @@ pub struct Charge {
 }
 
 /// A table of fixed size. A key has its place in one set of [`WAYS`].
-pub struct Table(Vec<Slot>);
+pub struct Table {
+    slots: Vec<Slot>,
+    /// Where the first set begins: with a line of the processor's cache.
+    first: usize,
+}
+
+const CACHE_LINE: usize = 64;
 
 /// Key, and the entry in one word: pages of zeros that nobody writes to take no memory.
 type Slot = [u64; 2];
@@ -143,19 +151,22 @@ impl Table {
     /// An empty table of so many entries, a power of two.
     #[must_use]
     pub fn new(entries: usize) -> Self {
-        Self(vec![[0; 2]; entries.next_power_of_two().max(WAYS)])
+        let slots = vec![[0; 2]; entries.next_power_of_two().max(WAYS) + CACHE_LINE / size_of::<Slot>()];
+        let first = slots.as_ptr().align_offset(CACHE_LINE);
+        // What cannot be aligned is only slower.
+        Self { first: if first < CACHE_LINE / size_of::<Slot>() { first } else { 0 }, slots }
     }
 
     /// How many bytes it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.0.capacity() * size_of::<Slot>()
+        self.slots.capacity() * size_of::<Slot>()
     }
 
     /// How long `key` has to wait.
     #[must_use]
     pub fn wait(&self, key: u64, rule: &impl Rule, now: i64) -> i64 {
-        let set = self.0.get(super::usual::set_of(key, self.0.len())).unwrap_or_default();
+        let set = self.slots.get(self.set(key)).unwrap_or_default();
         let found = set.iter().find(|[stored, word]| *stored == key && *word != 0);
         found.map_or(0, |[_, word]| rule.wait(unpacked(*word), now))
     }
@@ -164,11 +175,11 @@ impl Table {
     pub fn charge(&mut self, key: u64, rule: &impl Rule, now: i64) -> Charge {
         let known = self.slot(key).map(|slot| unpacked(slot[1]));
         let after = rule.charged(known.unwrap_or(Entry { until: now, level: 0 }), now);
-        let range = super::usual::set_of(key, self.0.len());
         let slot = match known {
             Some(_) => self.slot(key),
             None => {
-                let set = self.0.get_mut(range).unwrap_or_default();
+                let set = self.set(key);
+                let set = self.slots.get_mut(set).unwrap_or_default();
                 set.iter_mut().min_by_key(|[_, word]| match word {
                     0 => i64::MIN,
                     word => rule.void_at(unpacked(*word)),
@@ -196,7 +207,13 @@ impl Table {
     }
 
     fn slot(&mut self, key: u64) -> Option<&mut Slot> {
-        let range = super::usual::set_of(key, self.0.len());
-        self.0.get_mut(range)?.iter_mut().find(|[stored, word]| *stored == key && *word != 0)
+        let set = self.set(key);
+        self.slots.get_mut(set)?.iter_mut().find(|[stored, word]| *stored == key && *word != 0)
+    }
+
+    /// Where the set of a key is.
+    fn set(&self, key: u64) -> Range<usize> {
+        let first = self.first + set_of(key, self.slots.len() / WAYS) * WAYS;
+        first..first + WAYS
     }
 }

@@ -1,6 +1,5 @@
 //! Which secret was lately right where: read without a lock, in a table of fixed size.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,9 +16,13 @@ const STAMP_BITS: u32 = 16;
 /// What was right, each as 48 bits of a keyed hash beside the hour in which it was right last. Its place in the table says
 /// 14 bits more.
 pub struct Usual {
-    entries: Box<[AtomicU64]>,
+    sets: Box<[Set]>,
     since: i64,
 }
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Set([AtomicU64; WAYS]);
 
 /// How lately something was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,27 +33,25 @@ pub enum Seen {
     Before,
 }
 
-/// Where in a table of `entries` the key has its place.
+/// In which of so many sets, a power of two, the key has its place.
 #[must_use]
-pub fn set_of(key: u64, entries: usize) -> Range<usize> {
-    let sets = (entries / WAYS).max(1);
-    // The lower bits; a table has a power of two of sets.
-    let first = usize::try_from(key).unwrap_or(usize::MAX) % sets * WAYS;
-    first..first + WAYS
+pub fn set_of(key: u64, sets: usize) -> usize {
+    // The lower bits.
+    usize::try_from(key).unwrap_or(usize::MAX) % sets.max(1)
 }
 
 impl Usual {
     /// Nothing is usual yet.
     #[must_use]
     pub fn new(entries: usize, now: i64) -> Self {
-        let entries = entries.next_power_of_two().max(WAYS);
-        Self { entries: (0..entries).map(|_| AtomicU64::new(0)).collect(), since: now }
+        let sets = entries.next_power_of_two().max(WAYS) / WAYS;
+        Self { sets: (0..sets).map(|_| Set::default()).collect(), since: now }
     }
 
     /// How many bytes it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.entries)
+        size_of_val(&*self.sets)
     }
 
     /// Whether `key` was right lately, and then how lately.
@@ -93,7 +94,7 @@ impl Usual {
     }
 
     fn set(&self, key: u64) -> &[AtomicU64] {
-        self.entries.get(set_of(key, self.entries.len())).unwrap_or_default()
+        self.sets.get(set_of(key, self.sets.len())).map_or(&[], |set| &set.0)
     }
 
     /// Never 0: that is an entry that nobody has.
