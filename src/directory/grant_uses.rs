@@ -91,23 +91,19 @@ pub struct GrantUses {
 /// What is to be written.
 #[derive(Default)]
 struct Waiting {
-    noted: Vec<Noted>,
+    /// Uses as they were noted, one after the other; taken to pieces when they are written. Each is client, audience, granted
+    /// scopes and, where scopes were named, those. None of its parts can hold a NUL or the end of a line.
+    text: String,
+    /// When they were.
+    at: Vec<UnixTime>,
     /// How many grants are in them.
     grants: usize,
     put_back: BTreeMap<Grant, Times>,
 }
 
-/// A use as it was noted, in one piece; taken to pieces when it is written. None of its parts can hold a NUL.
-struct Noted {
-    /// Client, audience, granted scopes, and, where scopes were named, those.
-    text: String,
-    at: UnixTime,
-}
-
-impl Noted {
-    fn new(client: &str, audience: &str, scopes: &str, asked: Option<&[&str]>, at: UnixTime) -> Self {
-        let named: usize = asked.unwrap_or_default().iter().map(|scope| scope.len() + 1).sum();
-        let mut text = String::with_capacity(client.len() + audience.len() + scopes.len() + named + 4);
+impl Waiting {
+    fn note(&mut self, client: &str, audience: &str, scopes: &str, asked: Option<&[&str]>, at: UnixTime) {
+        let text = &mut self.text;
         for part in [client, "\0", audience, "\0", scopes] {
             text.push_str(part);
         }
@@ -118,25 +114,33 @@ impl Noted {
                 text.push(' ');
             }
         }
-        Self { text, at }
+        text.push('\n');
+        self.at.push(at);
     }
 
-    fn add_to(&self, uses: &mut BTreeMap<Grant, Times>) {
-        let mut parts = self.text.split('\0');
-        let mut part = || parts.next().unwrap_or_default();
-        let (client, audience, scopes) = (part(), part(), part());
-        let asked = parts.next();
-        // Split at spaces, an empty text is one empty scope: a token without any.
-        for scope in scopes.split(' ') {
-            let is_named =
-                asked.is_some_and(|asked| scope.is_empty() || asked.split(' ').any(|asked| asked == scope));
-            let times = Times { asked_at: is_named.then_some(self.at), granted_at: self.at };
-            let grant = Grant { client: client.into(), audience: audience.into(), scope: scope.into() };
-            if let Some(known) = uses.get_mut(&grant) {
-                *known = known.latest(times);
-            } else if uses.len() < MOST_WAITING {
-                uses.insert(grant, times);
-            }
+    fn taken_to_pieces(self) -> BTreeMap<Grant, Times> {
+        let Self { text, at, mut put_back, .. } = self;
+        text.lines().zip(at).for_each(|(noted, at)| add(noted, at, &mut put_back));
+        put_back
+    }
+}
+
+/// Adds a use as it was noted.
+fn add(noted: &str, at: UnixTime, uses: &mut BTreeMap<Grant, Times>) {
+    let mut parts = noted.split('\0');
+    let mut part = || parts.next().unwrap_or_default();
+    let (client, audience, scopes) = (part(), part(), part());
+    let asked = parts.next();
+    // Split at spaces, an empty text is one empty scope: a token without any.
+    for scope in scopes.split(' ') {
+        let is_named =
+            asked.is_some_and(|asked| scope.is_empty() || asked.split(' ').any(|asked| asked == scope));
+        let times = Times { asked_at: is_named.then_some(at), granted_at: at };
+        let grant = Grant { client: client.into(), audience: audience.into(), scope: scope.into() };
+        if let Some(known) = uses.get_mut(&grant) {
+            *known = known.latest(times);
+        } else if uses.len() < MOST_WAITING {
+            uses.insert(grant, times);
         }
     }
 }
@@ -164,12 +168,11 @@ impl GrantUses {
         if noted.is_some() {
             return;
         }
-        let noted = Noted::new(client, audience, scopes, asked, now);
         let grants = scopes.split(' ').count();
         let mut waiting = self.waiting.lock();
         if waiting.grants + grants <= MOST_WAITING {
             waiting.grants += grants;
-            waiting.noted.push(noted);
+            waiting.note(client, audience, scopes, asked, now);
         }
     }
 
@@ -198,9 +201,8 @@ impl GrantUses {
     /// Takes what has not been written yet.
     #[must_use]
     pub fn take(&self) -> BTreeMap<Grant, Times> {
-        let Waiting { noted, mut put_back, .. } = std::mem::take(&mut *self.waiting.lock());
-        noted.iter().for_each(|noted| noted.add_to(&mut put_back));
-        put_back
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        waiting.taken_to_pieces()
     }
 
     /// Takes back what could not be written.
@@ -259,7 +261,7 @@ mod tests {
         note("y", 3599);
         note("x", 3599);
         note("y", 3599);
-        let waiting = uses.waiting.lock().noted.len();
+        let waiting = uses.waiting.lock().at.len();
         assert_eq!((uses.seen.len(), waiting, uses.take().len()), (2, 2, 2));
         note("y", 3600);
         note("x", 3600);
@@ -276,7 +278,7 @@ mod tests {
             uses.note(&format!("c{number}"), &last, "event", &format!("x{number}"), Some(&["x"]), at(0));
         }
         assert!(uses.seen.len() <= MOST_SEEN && uses.seen.len() > 500);
-        assert_eq!(uses.waiting.lock().noted.len(), MOST_WAITING);
+        assert_eq!(uses.waiting.lock().at.len(), MOST_WAITING);
         assert_eq!(uses.take().len(), MOST_WAITING);
     }
 }

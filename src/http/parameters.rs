@@ -62,7 +62,10 @@ impl<'a> Parameters<'a> {
     /// `invalid_request` when it is none, or a member appears twice.
     pub fn from_json(body: &'a [u8]) -> Result<Self, OAuthError> {
         let explain = |error| OAuthError::invalid_request(format!("the body is not a JSON object: {error}"));
-        serde_json::from_slice(body).map_err(explain)
+        // Looked at once as a whole, rather than string by string.
+        let text =
+            std::str::from_utf8(body).map_err(|_| OAuthError::invalid_request("the body is not UTF-8"))?;
+        serde_json::from_str(text).map_err(explain)
     }
 
     /// Parameters in an object that has been read already.
@@ -298,6 +301,7 @@ mod tests {
         for other in ["m", "o", "i", "b", "f"] {
             assert!(json.text(other).is_err() && json.texts(other).is_err(), "{other}");
         }
+        assert!(Parameters::from_json(b"{\"a\":\"\xff\"}").is_err());
         for wrong in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":1}"#, "[]", "1", "", r#"{"a":1"#, r#"{"a":1} x"#]
         {
             assert!(Parameters::from_json(wrong.as_bytes()).is_err(), "{wrong}");

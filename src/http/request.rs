@@ -149,7 +149,7 @@ impl Authorization {
         let mut values = request.headers().get_all(AUTHORIZATION);
         match (values.next(), values.next()) {
             (None, _) => Self::None,
-            (Some(value), None) => value.to_str().map_or(Self::Unusable, Self::parse),
+            (Some(value), None) => std::str::from_utf8(value.as_bytes()).map_or(Self::Unusable, Self::parse),
             (Some(_), Some(_)) => Self::Unusable,
         }
     }
