@@ -4,11 +4,14 @@
 
 pub mod admin_keys;
 pub mod grant_uses;
+pub mod loading;
 pub mod retiring;
 pub mod secret_uses;
+mod shared_grants;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -24,13 +27,13 @@ use crate::directory::admin_keys::AdminKeys;
 use crate::directory::grant_uses::{GrantUses, LastKind};
 use crate::directory::retiring::{Retiring, RetiringUse};
 use crate::directory::secret_uses::SecretUses;
+use crate::directory::shared_grants::SharedGrants;
 use crate::limits::Wait;
 use crate::limits::turns::Turns;
-use crate::model::names::split_scopes;
 use crate::model::service::Names;
-use crate::model::{Audience, ClientId, Grants, Restrictions, ScopePattern, SecretHash};
+use crate::model::{ClientId, Grants, Restrictions, SecretHash};
 use crate::store::changes::{self, Change, Changes};
-use crate::store::clients::{self, IssuingRow, IssuingSecret};
+use crate::store::clients::{self, IssuingRow, IssuingSecret, Which};
 use crate::store::{self, DataVersion, Result, Store, StoreError, revocations, services};
 
 /// A client as the token path needs it.
@@ -165,11 +168,6 @@ impl Secret {
 struct Progress {
     seq: i64,
     data_version: DataVersion,
-    /// Every distinct set of grants, by the text it was parsed from: a million clients may share a handful.
-    grants: std::collections::HashMap<Box<str>, Arc<Grants>, foldhash::quality::RandomState>,
-    prune_grants_at: usize,
-    /// Where such texts are put together.
-    text: String,
 }
 
 /// When secrets, admin keys and grants were last used, as far as that is not written yet.
@@ -201,6 +199,7 @@ pub struct Directory {
     renamed: ArcSwap<Renamed>,
     /// Ids are an administrator's: nobody else can choose some that share a hash.
     clients: HashMap<ClientId, IssuingClient, foldhash::quality::RandomState>,
+    grants: Mutex<SharedGrants>,
     revoked: HashMap<Box<str>, i64>,
     progress: Mutex<Progress>,
     secret_uses: SecretUses,
@@ -215,32 +214,21 @@ pub struct Directory {
 const USE_RESOLUTION: Duration = Duration::from_secs(60);
 
 impl Directory {
-    /// Reads the whole file.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the file cannot be read, or makes no sense.
-    pub fn load(store: &Store) -> Result<Self> {
-        let count = store.read(clients::count)?;
-        let directory = Self {
+    /// None, before anything is read.
+    fn empty() -> Self {
+        Self {
             admin_keys: AdminKeys::default(),
             grant_uses: GrantUses::default(),
             renamed: ArcSwap::default(),
-            clients: HashMap::with_capacity_and_hasher(count, foldhash::quality::RandomState::default()),
+            clients: HashMap::with_hasher(foldhash::quality::RandomState::default()),
+            grants: Mutex::default(),
             revoked: HashMap::new(),
             progress: Mutex::default(),
             secret_uses: SecretUses::default(),
             retiring: Retiring::default(),
             any_slow_secret: AtomicBool::new(false),
             keys_changed: AtomicBool::new(false),
-        };
-        let data_version = store.data_version()?;
-        let mut progress = directory.progress.lock();
-        progress.data_version = data_version;
-        directory.admin_keys.reload(store)?;
-        directory.reload_renamed(store)?;
-        directory.reload(store, &mut progress, false)?;
-        drop(progress);
-        Ok(directory)
+        }
     }
 
     /// Who may administer.
@@ -380,13 +368,13 @@ impl Directory {
         self.reload_renamed(store)?;
         let keys = match store.read(|db| changes::since(db, progress.seq))? {
             Changes::Everything => {
-                self.reload(store, &mut progress, true)?;
+                self.reload(store, &mut progress)?;
                 true
             }
             Changes::These(changes, newest) => {
                 for change in &changes {
                     match change {
-                        Change::Client(id) => self.reload_client(store, &mut progress, id)?,
+                        Change::Client(id) => self.reload_client(store, id)?,
                         Change::Token(jti) => {
                             let expires_at = store.read(|db| revocations::get(db, jti))?;
                             if let Some(expires_at) = expires_at {
@@ -408,50 +396,44 @@ impl Directory {
         Ok(self.keys_changed.load(Ordering::Acquire))
     }
 
-    fn reload(&self, store: &Store, progress: &mut Progress, replace: bool) -> Result<()> {
+    fn reload(&self, store: &Store, progress: &mut Progress) -> Result<()> {
         // The log is read first: what changes meanwhile is then seen twice rather than never.
         progress.seq = store.read(changes::latest)?;
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::<Box<str>>::new();
         store.read(|db| {
-            clients::for_issuing(db, None, |row, secrets| {
-                let (id, client) = self.issuing_client(progress, row, secrets)?;
-                if replace {
-                    seen.insert(id.clone());
-                }
-                self.clients.pin().insert(id, client);
-                Ok(())
+            clients::for_issuing(db, Which::Upwards, &mut |row, secrets| {
+                self.take_in(row, secrets)?;
+                seen.insert(row.id.into());
+                Ok(ControlFlow::Continue(()))
             })
         })?;
-        if replace {
-            self.clients.pin().retain(|id, _| seen.contains(id));
+        self.clients.pin().retain(|id, _| seen.contains(id.as_str()));
+        self.reload_revoked(store)
+    }
+
+    fn reload_client(&self, store: &Store, id: &str) -> Result<()> {
+        let mut found = false;
+        store.read(|db| {
+            clients::for_issuing(db, Which::One(id), &mut |row, secrets| {
+                found = true;
+                self.take_in(row, secrets).map(ControlFlow::Break)
+            })
+        })?;
+        if !found {
+            self.clients.pin().remove(id);
         }
+        Ok(())
+    }
+
+    fn reload_revoked(&self, store: &Store) -> Result<()> {
         for (jti, expires_at) in store.read(revocations::all)? {
             self.revoked.pin().insert(jti.into(), expires_at.millis());
         }
         Ok(())
     }
 
-    fn reload_client(&self, store: &Store, progress: &mut Progress, id: &str) -> Result<()> {
-        let mut found = None;
-        store.read(|db| {
-            clients::for_issuing(db, Some(id), |row, secrets| {
-                found = Some(self.issuing_client(progress, row, secrets)?);
-                Ok(())
-            })
-        })?;
-        match found {
-            Some((id, client)) => self.clients.pin().insert(id, client),
-            None => self.clients.pin().remove(id),
-        };
-        Ok(())
-    }
-
-    fn issuing_client(
-        &self,
-        progress: &mut Progress,
-        row: &IssuingRow<'_>,
-        secrets: &mut Vec<IssuingSecret>,
-    ) -> Result<(ClientId, IssuingClient)> {
+    /// Takes in a client as the file has it.
+    fn take_in(&self, row: &IssuingRow<'_>, secrets: &mut Vec<IssuingSecret>) -> Result<()> {
         let secrets = match secrets.pop() {
             Some(only) if secrets.is_empty() => Secrets::One(Secret::new(only)),
             last => Secrets::Many(secrets.drain(..).chain(last).map(Secret::new).collect()),
@@ -468,40 +450,15 @@ impl Directory {
         let client = IssuingClient {
             last_kind: LastKind::default(),
             restricted,
-            grants: interned_grants(progress, row)?,
+            grants: self.grants.lock().of(row)?,
             secrets,
             token_lifetime: row.token_lifetime.map(|span| u32::try_from(span.as_secs()).unwrap_or(u32::MAX)),
             enabled: row.enabled != Some(false),
             tokens_revoked_at: row.tokens_revoked_at.map_or(i64::MIN, UnixTime::millis),
         };
-        Ok((ClientId::parse(row.id).map_err(corrupt)?, client))
+        self.clients.pin().insert(ClientId::parse(row.id).map_err(corrupt)?, client);
+        Ok(())
     }
-}
-
-fn interned_grants(progress: &mut Progress, row: &IssuingRow<'_>) -> Result<Arc<Grants>> {
-    progress.text.clear();
-    for part in [row.scope, "\n", row.audience, "\n", row.audience_scopes.unwrap_or_default()] {
-        progress.text.push_str(part);
-    }
-    if let Some(known) = progress.grants.get(progress.text.as_str()) {
-        return Ok(Arc::clone(known));
-    }
-    if progress.grants.len() >= progress.prune_grants_at.max(1024) {
-        progress.grants.retain(|_, grants| Arc::strong_count(grants) > 1);
-        progress.prune_grants_at = progress.grants.len() * 2;
-    }
-    let grants = Arc::new(grants(row)?);
-    progress.grants.insert(progress.text.as_str().into(), Arc::clone(&grants));
-    Ok(grants)
-}
-
-fn grants(row: &IssuingRow<'_>) -> Result<Grants> {
-    let scopes = split_scopes(row.scope).map(ScopePattern::parse).collect::<std::result::Result<Vec<_>, _>>();
-    let audiences =
-        split_scopes(row.audience).map(Audience::parse).collect::<std::result::Result<Vec<_>, _>>();
-    let by_audience = row.audience_scopes.map(clients::parse_audience_scopes).transpose()?;
-    Grants::new(&scopes.map_err(corrupt)?, &audiences.map_err(corrupt)?, by_audience.as_ref())
-        .map_err(corrupt)
 }
 
 fn corrupt(error: impl ToString) -> StoreError {

@@ -1,5 +1,7 @@
 //! What a token says, and what would be answered to it: in words, for people.
 
+use std::ops::ControlFlow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use m2mint_keys::json;
@@ -13,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::model::audit::date_to_the_second as date;
 use crate::model::names::split_scopes;
 use crate::rotation::keeper::in_words;
+use crate::store::clients::Which;
 use crate::store::{Result, Store, clients, keys, revocations};
 
 /// The keys to check with, and what is known beside.
@@ -145,7 +148,7 @@ impl<'a> Evidence<'a> {
         // Of a token id that does not tell its time, the whole second in which it was issued counts.
         let issued_at = token::jti_time(&token.jti).unwrap_or(token.issued_at);
         store.read(|db| {
-            clients::for_issuing(db, Some(id), |client, _| {
+            clients::for_issuing(db, Which::One(id), &mut |client, _| {
                 reason = if client.tokens_revoked_at.is_some_and(|at| issued_at <= at) {
                     Some(format!("every token of {id} from before was revoked ({offline})"))
                 } else if client.enabled == Some(false) {
@@ -155,7 +158,7 @@ impl<'a> Evidence<'a> {
                 } else {
                     None
                 };
-                Ok(())
+                Ok(ControlFlow::Break(()))
             })
         })?;
         Ok(reason)

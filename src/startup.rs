@@ -11,6 +11,7 @@ use crate::administration;
 use crate::clock::Clock;
 use crate::config::{Config, MasterKeySource, SecretText};
 use crate::directory::Directory;
+use crate::directory::loading::Loading;
 use crate::master_key::{self, MasterKeyError};
 use crate::model::audit::Origin;
 use crate::model::{AdminKey, AdminKeyName, Roles};
@@ -125,8 +126,12 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Open, StartError> {
 fn read_whole(store: &Store) -> Result<Directory, StartError> {
     let reading = store.read(|db| Ok(db.get_interrupt_handle()))?;
     let is_read = AtomicBool::new(false);
+    let loading = Loading::new(store);
     let check = || {
         let checked = store.check_beside_reading();
+        if checked.is_ok() {
+            loading.help();
+        }
         // In a damaged file, reading may go round in circles. A statement that has yet to begin is not interrupted.
         while checked.is_err() && !is_read.load(Ordering::Acquire) {
             reading.interrupt();
@@ -136,7 +141,7 @@ fn read_whole(store: &Store) -> Result<Directory, StartError> {
     };
     let (checked, read) = std::thread::scope(|scope| {
         let check = scope.spawn(check);
-        let read = Directory::load(store);
+        let read = loading.read();
         is_read.store(true, Ordering::Release);
         (check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), read)
     });
@@ -144,7 +149,8 @@ fn read_whole(store: &Store) -> Result<Directory, StartError> {
     if matches!(read, Err(StoreError::Corrupt(_))) {
         store.check_whole()?;
     }
-    Ok(read?)
+    read?;
+    Ok(loading.finish())
 }
 
 /// The part of a configuration that steers keys.

@@ -41,7 +41,8 @@ fn check(
     if text.is_empty() {
         return Err(InvalidName::Empty(what));
     }
-    if text.chars().count() > longest {
+    // Only a text of more bytes can have more characters.
+    if text.len() > longest && text.chars().count() > longest {
         return Err(InvalidName::TooLong(what, longest));
     }
     text.chars().find(|c| !allowed(*c)).map_or(Ok(()), |c| Err(InvalidName::BadCharacter(what, c)))

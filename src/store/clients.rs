@@ -1,10 +1,13 @@
 //! Clients and their secrets.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use m2mint_keys::time::{UnixTime, millis};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value};
 
@@ -409,61 +412,72 @@ pub fn save_last_used(db: &Connection, used: &[Use]) -> Result<()> {
     Ok(())
 }
 
-/// Hands every client, with its secrets, to `load`; or only the client `id`.
+/// Which clients are read for issuing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which<'a> {
+    /// The one with this id.
+    One(&'a str),
+    /// All, in the order of their ids.
+    Upwards,
+    /// All, in the opposite order.
+    Downwards,
+}
+
+/// Takes a client and its secrets, and says whether it wants more.
+pub type Load<'l> = dyn FnMut(&IssuingRow<'_>, &mut Vec<IssuingSecret>) -> Result<ControlFlow<()>> + 'l;
+
+/// Hands clients, each with its secrets, to `load`, until it breaks off.
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be read, `load` cannot make sense of what is in it, or, of all clients, a secret is
-/// left that is of none.
-pub fn for_issuing(
-    db: &Connection,
-    id: Option<&str>,
-    mut load: impl FnMut(&IssuingRow<'_>, &mut Vec<IssuingSecret>) -> Result<()>,
-) -> Result<()> {
+/// met that is of none.
+pub fn for_issuing(db: &Connection, which: Which<'_>, load: &mut Load<'_>) -> Result<()> {
     // Reading a column takes longer than finding out that it is empty, and most are, of most clients.
-    const QUERY: &str = "SELECT id, enabled, scope, audience, audience_scopes, token_lifetime, tokens_revoked_at, \
-         networks, not_before, not_after, tokens_a_minute, \
-         coalesce(audience_scopes, token_lifetime, tokens_revoked_at, networks, not_before, not_after, tokens_a_minute) \
-         IS NOT NULL FROM clients";
+    const QUERY: &str = "SELECT id, scope, audience, coalesce(enabled, audience_scopes, token_lifetime, \
+         tokens_revoked_at, networks, not_before, not_after, tokens_a_minute), enabled, audience_scopes, token_lifetime, \
+         tokens_revoked_at, networks, not_before, not_after, tokens_a_minute FROM clients";
     const SECRETS: &str = "SELECT id, kind, hash, expires_at, last_used_at, client_id FROM client_secrets";
-    let snapshot = db.unchecked_transaction()?;
     // Both in the order of client ids, so that one pass over each is enough.
-    let (mut clients, mut all_secrets) = match id {
-        Some(_) => (
-            snapshot.prepare_cached(&format!("{QUERY} WHERE id = ?1"))?,
-            snapshot.prepare_cached(&format!("{SECRETS} WHERE client_id = ?1 ORDER BY id"))?,
-        ),
-        None => (
-            snapshot.prepare_cached(&format!("{QUERY} ORDER BY id"))?,
-            snapshot.prepare_cached(&format!("{SECRETS} ORDER BY client_id, id"))?,
-        ),
+    let (of_clients, of_secrets, id) = match which {
+        Which::One(id) => ("WHERE id = ?1", "WHERE client_id = ?1 ORDER BY id", Some(id)),
+        Which::Upwards => ("ORDER BY id", "ORDER BY client_id, id", None),
+        Which::Downwards => ("ORDER BY id DESC", "ORDER BY client_id DESC, id DESC", None),
     };
-    let parameters = id.as_slice();
-    let mut clients = clients.query(rusqlite::params_from_iter(parameters))?;
-    let mut all_secrets = all_secrets.query(rusqlite::params_from_iter(parameters))?;
+    let of_nobody = || StoreError::Corrupt("a secret belongs to no client".into());
+    let snapshot = db.unchecked_transaction()?;
+    let mut clients = snapshot.prepare_cached(&format!("{QUERY} {of_clients}"))?;
+    let mut all_secrets = snapshot.prepare_cached(&format!("{SECRETS} {of_secrets}"))?;
+    let mut clients = clients.query(rusqlite::params_from_iter(id))?;
+    let mut all_secrets = all_secrets.query(rusqlite::params_from_iter(id))?;
     let mut next_secret = all_secrets.next()?;
     let mut secrets = Vec::new();
     while let Some(row) = clients.next()? {
         let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let mut client = IssuingRow {
             id: text(0)?,
-            enabled: row.get(1)?,
-            scope: text(2)?,
-            audience: text(3)?,
+            enabled: None,
+            scope: text(1)?,
+            audience: text(2)?,
             audience_scopes: None,
             token_lifetime: None,
             tokens_revoked_at: None,
             restrictions: Restrictions::default(),
         };
-        if row.get(11)? {
-            client.audience_scopes = row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-            client.token_lifetime = row.get::<_, Option<u64>>(5)?.map(Duration::from_millis);
-            client.tokens_revoked_at = moment(row, 6)?;
-            client.restrictions = restrictions(row, 7)?;
+        if row.get_ref(3)? != ValueRef::Null {
+            client.enabled = row.get(4)?;
+            client.audience_scopes = row.get_ref(5)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+            client.token_lifetime = row.get::<_, Option<u64>>(6)?.map(Duration::from_millis);
+            client.tokens_revoked_at = moment(row, 7)?;
+            client.restrictions = restrictions(row, 8)?;
         }
         secrets.clear();
         while let Some(row) = next_secret {
-            if row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)? != client.id {
-                break;
+            let owner = row.get_ref(5)?.as_bytes().map_err(rusqlite::Error::from)?;
+            let order = owner.cmp(client.id.as_bytes());
+            match if which == Which::Downwards { order.reverse() } else { order } {
+                Ordering::Less => return Err(of_nobody()),
+                Ordering::Equal => {}
+                Ordering::Greater => break,
             }
             secrets.push(IssuingSecret {
                 id: row.get(0)?,
@@ -473,10 +487,15 @@ pub fn for_issuing(
             });
             next_secret = all_secrets.next()?;
         }
-        load(&client, &mut secrets)?;
+        if which == Which::Downwards {
+            secrets.reverse();
+        }
+        if load(&client, &mut secrets)?.is_break() {
+            return Ok(());
+        }
     }
     match next_secret {
-        Some(_) if id.is_none() => Err(StoreError::Corrupt("a secret belongs to no client".into())),
+        Some(_) if id.is_none() => Err(of_nobody()),
         _ => Ok(()),
     }
 }
@@ -550,7 +569,7 @@ fn secret(row: &Row<'_>) -> rusqlite::Result<StoredSecret> {
 
 /// What is kept of a secret, from the columns 1 and 2.
 fn secret_hash(row: &Row<'_>) -> rusqlite::Result<SecretHash> {
-    Ok(if row.get_ref(1)?.as_str()? == "sha256" {
+    Ok(if row.get_ref(1)?.as_bytes()? == b"sha256" {
         SecretHash::Sha256(row.get(2)?)
     } else {
         SecretHash::Argon2id(String::from_utf8_lossy(row.get_ref(2)?.as_blob()?).into())

@@ -221,6 +221,40 @@ fn a_file_with_a_row_that_belongs_to_nothing_is_refused() {
     }
 }
 
+/// More clients than one reads alone, with ids before and after those that m2mint makes.
+const MANY: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+     INSERT INTO clients (id, name, scope, audience, extra, created_at, updated_at)
+     SELECT printf('%s-%05d', iif(i % 3, 'a', 't'), i), 'one of many', 'event.view', 'event', '{}', 1, 1 FROM n;";
+
+#[test]
+fn many_clients_are_there_after_a_start() {
+    let server = Process::start();
+    let client = server.client();
+    let directory = Arc::clone(&server.directory);
+    server.stop();
+    let db = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
+    db.execute_batch(MANY).unwrap();
+    db.close().unwrap();
+
+    let server = Process::again(directory, &[]);
+    server.token(&client);
+    let metrics =
+        crate::support::call("GET", &server.endpoint("/metrics"), &[("api-key", ADMIN_KEY)], b"").body;
+    assert!(metrics.lines().any(|line| line == "m2mint_clients 30001"), "{metrics}");
+}
+
+#[test]
+fn a_secret_of_nobody_among_many_clients_is_refused() {
+    for nobody in ["a-", "nobody", "z"] {
+        let directory = changed_by_hand(&format!(
+            "PRAGMA foreign_keys = OFF; {MANY}
+             INSERT INTO client_secrets VALUES ('{nobody}', 1, 'sha256', zeroblob(32), 1, NULL, NULL, NULL)"
+        ));
+        let said = refusal(directory.path(), &[]);
+        assert!(said.contains("is damaged: a row of client_secrets belongs to nothing"), "{said}");
+    }
+}
+
 #[test]
 fn a_file_with_a_trigger_or_a_view_of_somebody_else_is_refused() {
     for (object, name) in [
