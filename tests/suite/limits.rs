@@ -100,6 +100,38 @@ fn odd_requests_do_no_harm() {
 }
 
 #[test]
+fn a_body_may_come_in_pieces_and_no_more_of_it_is_taken_than_is_allowed() {
+    let server = Server::start();
+    let form = "grant_type=client_credentials&client_id=nobody&client_secret=guessed";
+    let ask = |header: &str, body: &str| {
+        let head = "POST /auth/oauth/token HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                    content-type: application/x-www-form-urlencoded\r\n";
+        raw(&server, format!("{head}{header}\r\n\r\n{body}").as_bytes())
+    };
+    let in_pieces_of = |length: usize, body: &str| {
+        let chunks = body.as_bytes().chunks(length);
+        let chunk = |chunk: &[u8]| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk));
+        let chunks: String = chunks.map(chunk).collect();
+        ask("transfer-encoding: chunked", &format!("{chunks}0\r\n\r\n"))
+    };
+    let whole = ask(&format!("content-length: {}", form.len()), form);
+    // All of it was read: it is the secret that is wrong.
+    for answer in [whole, in_pieces_of(1, form), in_pieces_of(7, form), in_pieces_of(form.len(), form)] {
+        assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("\"invalid_client\""), "{answer}");
+    }
+    let filled = |length: usize| format!("{form}&filler={}", "x".repeat(length - form.len() - 8));
+    let (largest, larger) = (filled(64 * 1024), filled(64 * 1024 + 1));
+    for length in [1000, usize::MAX] {
+        let answer = in_pieces_of(length, &largest);
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        let answer = in_pieces_of(length, &larger);
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("\"invalid_request\""), "{answer}");
+    }
+    let missing = ask(&format!("content-length: {}", form.len() + 1), form);
+    assert!(!missing.contains(" 401 "), "{missing}");
+}
+
+#[test]
 fn there_is_nothing_elsewhere() {
     let server = Server::start();
     for path in ["/", "/auth", "/auth/oauth", "/recipe", "/auth/oauth/token/", "/../etc/passwd"] {

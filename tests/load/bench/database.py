@@ -77,7 +77,8 @@ def fill(database):
         indexes = range(database.clients)
         file.executemany(
             'INSERT INTO clients (id, name, scope, audience, extra, created_at, updated_at, secrets_made) VALUES (?, ?, ?, ?, ?, ?, ?, 1)',
-            ((Client.number(index).id, f'Service {index}', SCOPE, AUDIENCE, '{}', now, now) for index in indexes))
+            # Made one after the other: those with neighbouring ids are of different ages.
+            ((Client.number(index).id, f'Service {index}', SCOPE, AUDIENCE, '{}', now - index, now - index) for index in indexes))
         file.executemany(
             "INSERT INTO client_secrets (client_id, id, kind, hash, created_at) VALUES (?, 1, 'sha256', ?, ?)",
             ((client.id, hashlib.sha256(client.secret.encode()).digest(), now) for client in map(Client.number, indexes)))
