@@ -17,7 +17,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
 use crate::config::MasterKeySource;
 use crate::master_key;
-use crate::store::{self, OpenError, Store, StoreError, clients, keys, schema};
+use crate::store::{self, OpenError, Store, StoreError, check, clients, keys, schema};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +143,7 @@ fn write(
 pub fn verify(copy: &Path, opener: Opener<'_>) -> Result<Contents, BackupError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(copy, flags).map_err(StoreError::from)?;
-    schema::check_whole(&db, copy)?;
+    check::whole(&db, copy)?;
     if let Some(reason) = schema::what_is_foreign(&db).map_err(StoreError::from)? {
         return Err(OpenError::Damaged { path: copy.to_owned(), reason }.into());
     }

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`schema`] | opening, pragmas, migrations |
+//! | [`check`] | whether the file holds together |
 //! | [`clients`] | clients and their secrets |
 //! | [`audiences`] | what audiences want their tokens signed with |
 //! | [`keys`] | signing keys, the attested clock, requests for the key keeper |
@@ -18,6 +19,7 @@ pub mod admin_keys;
 pub mod audiences;
 pub mod audit;
 pub mod changes;
+pub mod check;
 pub mod clients;
 pub mod grant_uses;
 pub mod keys;
@@ -172,7 +174,7 @@ impl Store {
     /// # Errors
     /// [`OpenError::Damaged`]
     pub fn check_whole(&self) -> std::result::Result<(), OpenError> {
-        schema::check_whole(&schema::open_reader(&self.path, self.patience)?, &self.path)
+        check::whole(&schema::open_reader(&self.path, self.patience)?, &self.path)
     }
 
     /// The same while [`clients::for_issuing`] reads all clients, with what that does not meet by itself.
@@ -180,7 +182,7 @@ impl Store {
     /// # Errors
     /// [`OpenError::Damaged`]
     pub fn check_beside_reading(&self) -> std::result::Result<(), OpenError> {
-        schema::check_beside_reading(&schema::open_reader(&self.path, self.patience)?, &self.path)
+        check::beside_reading(&schema::open_reader(&self.path, self.patience)?, &self.path)
     }
 
     /// Reads.
