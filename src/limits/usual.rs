@@ -20,6 +20,7 @@ pub struct Usual {
     since: i64,
 }
 
+/// Begins where a line of the cache does.
 #[derive(Default)]
 #[repr(align(64))]
 struct Set([AtomicU64; WAYS]);
