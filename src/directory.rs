@@ -456,11 +456,7 @@ impl Directory {
             enabled: row.enabled != Some(false),
             tokens_revoked_at: row.tokens_revoked_at.map_or(i64::MIN, UnixTime::millis),
         };
-        self.clients.pin().insert(ClientId::parse(row.id).map_err(corrupt)?, client);
+        self.clients.pin().insert(ClientId::parse(row.id).map_err(StoreError::corrupt)?, client);
         Ok(())
     }
-}
-
-fn corrupt(error: impl ToString) -> StoreError {
-    StoreError::Corrupt(error.to_string())
 }

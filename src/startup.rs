@@ -167,7 +167,7 @@ pub fn rotation_settings(config: &Config) -> Settings {
 /// What is stored of the admin key that the first start makes.
 fn first_admin_key(key: &AdminKey, now: UnixTime) -> Result<StoredAdminKey, StoreError> {
     Ok(StoredAdminKey {
-        name: AdminKeyName::parse("first").map_err(|error| StoreError::Corrupt(error.to_string()))?,
+        name: AdminKeyName::parse("first").map_err(StoreError::corrupt)?,
         hash: AdminKeyHash(key.hash()),
         roles: Roles::unrestricted(),
         founding: true,

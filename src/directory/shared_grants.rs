@@ -45,10 +45,10 @@ fn parse(row: &IssuingRow<'_>) -> Result<Grants> {
     let audiences =
         split_scopes(row.audience).map(Audience::parse).collect::<std::result::Result<Vec<_>, _>>();
     let by_audience = row.audience_scopes.map(clients::parse_audience_scopes).transpose()?;
-    Grants::new(&scopes.map_err(corrupt)?, &audiences.map_err(corrupt)?, by_audience.as_ref())
-        .map_err(corrupt)
-}
-
-fn corrupt(error: impl ToString) -> StoreError {
-    StoreError::Corrupt(error.to_string())
+    Grants::new(
+        &scopes.map_err(StoreError::corrupt)?,
+        &audiences.map_err(StoreError::corrupt)?,
+        by_audience.as_ref(),
+    )
+    .map_err(StoreError::corrupt)
 }

@@ -12,7 +12,7 @@ use crate::http::State;
 use crate::http::admin::Admin;
 use crate::http::client_json::{self, Fields, ok};
 use crate::http::error::AdminError;
-use crate::http::request::{Body, NoBody, lenient_object};
+use crate::http::request::{Body, lenient_object};
 use crate::model::Span;
 use crate::store::clients::{self, PageStart};
 
@@ -161,11 +161,7 @@ pub fn object_of(body: Body, known: &[&str]) -> Result<Map<String, Value>, Admin
 /// # Errors
 /// What is wrong with it.
 pub fn object(body: Body) -> Result<Map<String, Value>, AdminError> {
-    let body = body.bytes().map_err(|reason| match reason {
-        NoBody::TooLarge => AdminError::TooLarge,
-        NoBody::EndsTooEarly => AdminError::BadInput("the body ends too early".into()),
-    })?;
-    lenient_object(&body).map_err(|error| {
+    lenient_object(&body.bytes()?).map_err(|error| {
         // What stands in the body may be a secret: it is not repeated.
         let reason = if error.is_data() && !error.to_string().contains("twice") {
             format!("a JSON object is expected, at line {} column {}", error.line(), error.column())

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::administration::AdministrationError;
 use crate::audit::refusals::Door;
 use crate::directory::admin_keys::NotAccepted;
+use crate::http::request::NoBody;
 use crate::issuer::Refusal;
 use crate::limits::Wait;
 use crate::model::{Host, Role};
@@ -27,6 +28,8 @@ const TOO_MANY_GUESSES: &str = "too many wrong secrets; try again later";
 const OVERLOADED: &str = "more tokens are asked for than this server can sign; try again shortly";
 
 const TOO_LARGE: &str = "the request is larger than this server reads (limits.body)";
+
+const ENDS_TOO_EARLY: &str = "the body ends too early";
 
 const DATABASE_TROUBLE: &str = "the server cannot use its database right now; try again shortly";
 
@@ -379,6 +382,24 @@ impl AdminError {
 impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<NoBody> for PublicError {
+    fn from(reason: NoBody) -> Self {
+        match reason {
+            NoBody::TooLarge => Self::too_large(),
+            NoBody::EndsTooEarly => OAuthError::invalid_request(ENDS_TOO_EARLY).into(),
+        }
+    }
+}
+
+impl From<NoBody> for AdminError {
+    fn from(reason: NoBody) -> Self {
+        match reason {
+            NoBody::TooLarge => Self::TooLarge,
+            NoBody::EndsTooEarly => Self::BadInput(ENDS_TOO_EARLY.into()),
+        }
     }
 }
 

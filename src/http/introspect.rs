@@ -30,7 +30,7 @@ async fn answer(
     authorization: &Authorization,
     state: &State,
 ) -> Result<Map<String, Value>, PublicError> {
-    let body = token::bounded(body)?;
+    let body = body.bytes()?;
     let parameters = token::read(request, &body)?;
     let caller = Caller::of(request, state);
     let client = token::authenticate(state, &parameters, Spelling::Snake, authorization, &caller).await?;

@@ -3,7 +3,7 @@
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA};
-use actix_web::web::{Bytes, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use m2mint_keys::time::UnixTime;
 
@@ -12,7 +12,7 @@ use crate::http::error::{Code, OAuthError, PublicError};
 use crate::http::exchange;
 use crate::http::parameters::Parameters;
 use crate::http::pressure;
-use crate::http::request::{Authorization, Body, NoBody, content_type, is_media_type};
+use crate::http::request::{Authorization, Body, content_type, is_media_type};
 use crate::issuer::{Issued, Refusal, TokenRequest};
 use crate::limits::Door;
 use crate::limits::source::Source;
@@ -92,24 +92,13 @@ async fn answer(
     authorization: Authorization,
     state: &State,
 ) -> Result<HttpResponse, PublicError> {
-    let body = bounded(body)?;
+    let body = body.bytes()?;
     pressure::let_by(request, state).await?;
     let parameters = read(request, &body)?;
     let spelling = Spelling::of(&parameters)?;
     let caller = Caller::of(request, state);
     let issued = issue(state, &parameters, spelling, authorization, &caller, Extras::default()).await?;
     Ok(token_response(&issued, spelling))
-}
-
-/// A body that has arrived.
-///
-/// # Errors
-/// 413 when it is too large, `invalid_request` when it ended too early.
-pub fn bounded(body: Body) -> Result<Bytes, PublicError> {
-    body.bytes().map_err(|reason| match reason {
-        NoBody::TooLarge => PublicError::too_large(),
-        NoBody::EndsTooEarly => OAuthError::invalid_request("the body ends too early").into(),
-    })
 }
 
 /// Reads the parameters of a request to the token endpoint, or to one that takes the same forms.

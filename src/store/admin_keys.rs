@@ -95,12 +95,11 @@ pub fn save_last_used(db: &Connection, used: &[Use]) -> Result<()> {
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredAdminKey> {
-    let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(error.to_string());
     let (name, roles): (String, String) = (row.get(0)?, row.get(2)?);
     Ok(StoredAdminKey {
-        name: AdminKeyName::parse(&name).map_err(|error| corrupt(&error))?,
+        name: AdminKeyName::parse(&name).map_err(StoreError::corrupt)?,
         hash: AdminKeyHash(row.get(1)?),
-        roles: Roles::parse(&roles).map_err(|error| corrupt(&error))?,
+        roles: Roles::parse(&roles).map_err(StoreError::corrupt)?,
         founding: row.get(3)?,
         created_at: UnixTime::from_millis(row.get(4)?),
         expires_at: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_millis),

@@ -27,7 +27,7 @@ pub fn all(db: &Connection) -> Result<Vec<StoredAudience>> {
         .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let parsed = rows.into_iter().map(|(name, alg, at_once)| {
-        let name = Audience::parse(&name).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let name = Audience::parse(&name).map_err(StoreError::corrupt)?;
         let alg = Algorithm::from_name(&alg)
             .ok_or_else(|| StoreError::Corrupt(format!("the algorithm {alg} of the audience {name}")))?;
         Ok(StoredAudience { name, alg, at_once })

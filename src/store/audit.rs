@@ -35,7 +35,7 @@ pub struct StoredHead {
 pub fn append(db: &Connection, entry: &Entry) -> Result<()> {
     let (seq, before) = last(db)?.unwrap_or((0, BEGINNING));
     let seq = seq + 1;
-    let line = entry.to_line(seq).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let line = entry.to_line(seq).map_err(StoreError::corrupt)?;
     let hash = link(&before, &line);
     db.prepare_cached("INSERT INTO audit (seq, hash, entry) VALUES (?1, ?2, ?3)")?
         .execute(params![seq, hash, line])?;

@@ -505,11 +505,11 @@ pub fn for_issuing(db: &Connection, which: Which<'_>, load: &mut Load<'_>) -> Re
 /// # Errors
 /// [`StoreError::Corrupt`] when it is not what m2mint writes.
 pub fn parse_audience_scopes(json: &str) -> Result<AudienceScopes> {
-    let map: BTreeMap<String, Vec<String>> = serde_json::from_str(json).map_err(corrupt)?;
+    let map: BTreeMap<String, Vec<String>> = serde_json::from_str(json).map_err(StoreError::corrupt)?;
     let entry = |(audience, scopes): (String, Vec<String>)| {
         let scopes =
             scopes.iter().map(|scope| ScopePattern::parse(scope)).collect::<std::result::Result<_, _>>();
-        Ok((Audience::parse(&audience).map_err(corrupt)?, scopes.map_err(corrupt)?))
+        Ok((Audience::parse(&audience).map_err(StoreError::corrupt)?, scopes.map_err(StoreError::corrupt)?))
     };
     map.into_iter().map(entry).collect()
 }
@@ -523,17 +523,18 @@ fn audience_scopes_json(map: &AudienceScopes) -> String {
 
 fn client(row: &Row<'_>) -> Result<Client> {
     let (id, scope, audience): (String, String, String) = (row.get(0)?, row.get(3)?, row.get(4)?);
-    let extra: Map<String, Value> = serde_json::from_str(&row.get::<_, String>(7)?).map_err(corrupt)?;
+    let extra: Map<String, Value> =
+        serde_json::from_str(&row.get::<_, String>(7)?).map_err(StoreError::corrupt)?;
     let scope = split_scopes(&scope).map(ScopePattern::parse).collect::<std::result::Result<_, _>>();
     let audience = split_scopes(&audience).map(Audience::parse).collect::<std::result::Result<_, _>>();
     let audience_scopes: Option<String> = row.get(5)?;
     Ok(Client {
-        id: ClientId::parse(&id).map_err(corrupt)?,
+        id: ClientId::parse(&id).map_err(StoreError::corrupt)?,
         settings: Settings {
             name: row.get(1)?,
             enabled: row.get(2)?,
-            scope: scope.map_err(corrupt)?,
-            audience: audience.map_err(corrupt)?,
+            scope: scope.map_err(StoreError::corrupt)?,
+            audience: audience.map_err(StoreError::corrupt)?,
             audience_scopes: audience_scopes.as_deref().map(parse_audience_scopes).transpose()?,
             token_lifetime: row.get::<_, Option<u64>>(6)?.map(Duration::from_millis).map(Span),
             restrictions: restrictions(row, 10)?,
@@ -549,7 +550,7 @@ fn restrictions(row: &Row<'_>, first: usize) -> Result<Restrictions> {
     let networks = row.get_ref(first)?.as_str_or_null().map_err(rusqlite::Error::from)?.unwrap_or_default();
     let networks: std::result::Result<_, _> = split_scopes(networks).map(Network::parse).collect();
     Ok(Restrictions {
-        networks: networks.map_err(corrupt)?,
+        networks: networks.map_err(StoreError::corrupt)?,
         not_before: moment(row, first + 1)?,
         not_after: moment(row, first + 2)?,
         tokens_a_minute: row.get(first + 3)?,
@@ -582,8 +583,4 @@ fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<UnixTime>> {
 
 fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(" ")
-}
-
-fn corrupt(error: impl ToString) -> StoreError {
-    StoreError::Corrupt(error.to_string())
 }

@@ -107,7 +107,6 @@ const COLUMNS: &str = "kid, public, founding, created_at, published_at, publishe
 /// # Errors
 /// [`StoreError`] when the file cannot be read, or its keys contradict each other.
 pub fn rings(db: &Connection) -> Result<Vec<Ring>> {
-    let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(error.to_string());
     let mut rings =
         db.prepare_cached("SELECT alg, rotation_asked, known FROM key_rings ORDER BY alg <> 'EdDSA', alg")?;
     let rings = rings.query_map([], |row| {
@@ -118,7 +117,7 @@ pub fn rings(db: &Connection) -> Result<Vec<Ring>> {
         db.prepare_cached(&format!("SELECT {COLUMNS} FROM signing_keys WHERE alg = ?1 ORDER BY id"))?;
     let ring = |(alg, rotation_asked, known): (String, _, _)| {
         let records = keys.query_map([alg], record)?.collect::<rusqlite::Result<Vec<_>>>()?;
-        let keys = KeyRing::from_records(records).map_err(|error| corrupt(&error))?;
+        let keys = KeyRing::from_records(records).map_err(StoreError::corrupt)?;
         Ok(Ring { keys, rotation_asked, known })
     };
     rings.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().map(ring).collect()

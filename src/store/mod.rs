@@ -67,6 +67,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What is in the file makes no sense, for this reason.
+    pub(crate) fn corrupt(reason: impl ToString) -> Self {
+        Self::Corrupt(reason.to_string())
+    }
+
     fn busy() -> Self {
         Self::Unavailable(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),

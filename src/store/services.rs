@@ -77,7 +77,7 @@ fn read(db: &Connection, audience: Option<&str>) -> Result<BTreeMap<Audience, Se
     };
     let mut services = BTreeMap::new();
     rows(SERVICES, &mut |row| {
-        let audience = Audience::parse(&row.get::<_, String>(0)?).map_err(corrupt)?;
+        let audience = Audience::parse(&row.get::<_, String>(0)?).map_err(StoreError::corrupt)?;
         let service = Service { description: row.get(1)?, ..Service::new(audience.clone()) };
         services.insert(audience, service);
         Ok(())
@@ -108,7 +108,7 @@ pub fn renamed(db: &Connection) -> Result<HashMap<Box<str>, Vec<Names>>> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let audience: String = row.get(0)?;
-        let service = Service::new(Audience::parse(&audience).map_err(corrupt)?);
+        let service = Service::new(Audience::parse(&audience).map_err(StoreError::corrupt)?);
         let alias = Alias { action: name(row, 2)?, ends_at: UnixTime::from_millis(row.get(3)?) };
         services.entry(audience).or_insert(service).aliases.insert(name(row, 1)?, alias);
     }
@@ -159,9 +159,5 @@ pub fn remove(db: &Connection, audience: &str) -> Result<bool> {
 }
 
 fn name(row: &Row<'_>, column: usize) -> Result<Scope> {
-    Scope::parse(&row.get::<_, String>(column)?).map_err(corrupt)
-}
-
-fn corrupt(error: impl ToString) -> StoreError {
-    StoreError::Corrupt(error.to_string())
+    Scope::parse(&row.get::<_, String>(column)?).map_err(StoreError::corrupt)
 }

@@ -96,10 +96,14 @@ fn used() -> Arc<tempfile::TempDir> {
 /// The same, whose database somebody changed by hand.
 fn changed_by_hand(statements: &str) -> Arc<tempfile::TempDir> {
     let directory = used();
-    let db = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
+    change_by_hand(directory.path(), statements);
+    directory
+}
+
+fn change_by_hand(directory: &Path, statements: &str) {
+    let db = rusqlite::Connection::open(directory.join("m2mint.db")).unwrap();
     db.execute_batch(statements).unwrap();
     db.close().unwrap();
-    directory
 }
 
 #[test]
@@ -232,10 +236,7 @@ fn many_clients_are_there_after_a_start() {
     let client = server.client();
     let directory = Arc::clone(&server.directory);
     server.stop();
-    let db = rusqlite::Connection::open(directory.path().join("m2mint.db")).unwrap();
-    db.execute_batch(MANY).unwrap();
-    db.close().unwrap();
-
+    change_by_hand(directory.path(), MANY);
     let server = Process::again(directory, &[]);
     server.token(&client);
     let metrics =

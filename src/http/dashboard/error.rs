@@ -9,6 +9,7 @@ use maud::html;
 use crate::administration::AdministrationError;
 use crate::http::dashboard::layout;
 use crate::http::error::{AdminError, NotLetIn};
+use crate::http::request::NoBody;
 use crate::rotation::RotationError;
 use crate::store::StoreError;
 
@@ -68,6 +69,15 @@ impl DashboardError {
             Self::NotFound(_) => "Nothing is here",
             Self::ForeignForm => "Nothing was changed",
             Self::Refused(_) | Self::Unreadable | Self::Rule(_) => "That did not work",
+        }
+    }
+}
+
+impl From<NoBody> for DashboardError {
+    fn from(reason: NoBody) -> Self {
+        match reason {
+            NoBody::TooLarge => AdminError::TooLarge.into(),
+            NoBody::EndsTooEarly => Self::Unreadable,
         }
     }
 }

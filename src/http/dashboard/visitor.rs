@@ -14,7 +14,7 @@ use crate::http::dashboard::error::DashboardError;
 use crate::http::dashboard::session::{Look, Notice, is_own_form};
 use crate::http::error::AdminError;
 use crate::http::exchange;
-use crate::http::request::{Body, NoBody, content_type, is_media_type};
+use crate::http::request::{Body, content_type, is_media_type};
 use crate::model::audit::Origin;
 use crate::model::{Role, Roles};
 
@@ -197,10 +197,7 @@ impl Form {
     /// # Errors
     /// When it is none, or too large.
     pub fn read(request: &HttpRequest, body: Body) -> Result<Self, DashboardError> {
-        let body = body.bytes().map_err(|reason| match reason {
-            NoBody::TooLarge => AdminError::TooLarge.into(),
-            NoBody::EndsTooEarly => DashboardError::Unreadable,
-        })?;
+        let body = body.bytes()?;
         if !is_media_type(content_type(request), "application/x-www-form-urlencoded") {
             return Err(DashboardError::Unreadable);
         }

@@ -6,8 +6,9 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AdminError, DATABASE_TROUBLE, NotLetIn, retry_later};
+use super::{AdminError, DATABASE_TROUBLE, ENDS_TOO_EARLY, NotLetIn, retry_later};
 use crate::administration::AdministrationError;
+use crate::http::request::NoBody;
 use crate::rotation::RotationError;
 use crate::store::StoreError;
 
@@ -214,6 +215,15 @@ impl From<AdminError> for Problem {
         };
         let cause = error.cause().map(str::to_owned);
         Self { cause, refused: Some(Box::new(error)), ..Self::new(kind, detail) }
+    }
+}
+
+impl From<NoBody> for Problem {
+    fn from(reason: NoBody) -> Self {
+        match reason {
+            NoBody::TooLarge => AdminError::TooLarge.into(),
+            NoBody::EndsTooEarly => Self::new(Kind::InvalidRequest, ENDS_TOO_EARLY),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::clients::expiry;
 use super::idempotency::once;
-use super::reply::{Reply, bytes, read, segment};
+use super::reply::{Reply, read, segment};
 use super::types::{AdminKey as AdminKeyJson, AdminKeyMade, AdminKeys, NewAdminKey, Secret};
 use super::{Call, PATH};
 use crate::administration::{AdministrationError, admin_keys};
@@ -67,7 +67,7 @@ pub async fn get_list(call: Call) -> Result<Reply> {
 /// Those of [`add`].
 pub async fn post(call: Call) -> Result<Reply> {
     let Call { caller, request, body, state } = call;
-    let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
+    let (body, origin, here) = (body.bytes()?, caller.0.clone(), state.clone());
     let new: NewAdminKey = read(&body)?;
     let work = async move {
         let made = add(&here, origin, &new).await?;

@@ -3,7 +3,7 @@
 use m2mint_keys::time::{Moment, UnixTime};
 
 use super::Call;
-use super::reply::{Reply, bytes, read};
+use super::reply::{Reply, read};
 use super::types::{Audience as AudienceJson, AudienceChange, Audiences};
 use crate::administration;
 use crate::http::State;
@@ -62,7 +62,7 @@ pub async fn get_list(call: Call) -> Result<Reply> {
 pub async fn put(call: Call) -> Result<Reply> {
     let name: String = call.path()?;
     let Call { caller, body, state, .. } = call;
-    let change: AudienceChange = read(&bytes(body)?)?;
+    let change: AudienceChange = read(&body.bytes()?)?;
     Reply::ok(&set(&state, caller.0, &name, &change).await?)
 }
 

@@ -1,7 +1,7 @@
 //! `/admin/v1/audit`
 
 use super::Call;
-use super::reply::{Reply, bytes, page_size, read};
+use super::reply::{Reply, page_size, read};
 use super::types::{AuditCheck, AuditEntry, AuditHead, AuditPage, AuditReport, AuditWanted, NewestHead};
 use crate::audit::verify::{self, Broken, Evidence, Report};
 use crate::http::State;
@@ -153,7 +153,7 @@ pub async fn get_head(call: Call) -> Result<Reply> {
 /// Those of [`check`].
 pub async fn post_verify(call: Call) -> Result<Reply> {
     let Call { body, state, .. } = call;
-    let wanted = read(&bytes(body)?)?;
+    let wanted = read(&body.bytes()?)?;
     Reply::ok(&check(&state, wanted).await?)
 }
 

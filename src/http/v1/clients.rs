@@ -4,7 +4,7 @@ use m2mint_keys::time::UnixTime;
 use serde_json::Value;
 
 use super::idempotency::once;
-use super::reply::{Expected, Reply, Tagged, bytes, etag, page_size, read, segment};
+use super::reply::{Expected, Reply, Tagged, etag, page_size, read, segment};
 use super::types::{
     Client as ClientJson, ClientChange, ClientMade, Clients, ClientsWanted, NewClient, Secret,
 };
@@ -153,7 +153,7 @@ pub async fn get_one(call: Call) -> Result<Reply> {
 /// Those of [`create`].
 pub async fn post(call: Call) -> Result<Reply> {
     let Call { caller, request, body, state } = call;
-    let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
+    let (body, origin, here) = (body.bytes()?, caller.0.clone(), state.clone());
     let new: NewClient = read(&body)?;
     let work = async move {
         let (made, etag) = create(&here, origin, new).await?;
@@ -170,7 +170,7 @@ pub async fn post(call: Call) -> Result<Reply> {
 pub async fn patch(call: Call) -> Result<Reply> {
     let id: String = call.path()?;
     let Call { caller, request, body, state } = call;
-    let wanted: ClientChange = read(&bytes(body)?)?;
+    let wanted: ClientChange = read(&body.bytes()?)?;
     let expected = Expected::of(&request)?;
     let Tagged { value, etag } = change(&state, caller.0, id, expected, wanted).await?;
     Ok(Reply::ok(&value)?.tagged(etag))

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::Call;
 use super::clients::after;
 use super::idempotency::once;
-use super::reply::{Expected, Reply, bytes, etag, page_size, read};
+use super::reply::{Expected, Reply, etag, page_size, read};
 use super::types::{Change, Changes, Declaration, DeclarationPage, DeclarationWanted, FieldChange, Secret};
 use crate::administration::declared::{self, Kind as StepKind, Rules, Step};
 use crate::administration::{AdministrationError, Result as Administered};
@@ -68,7 +68,7 @@ fn part(texts: Vec<String>, next_cursor: Option<String>) -> DeclarationPage {
 /// When a file has mistakes, or a rule refuses a step.
 pub async fn post_plan(call: Call) -> Result<Reply> {
     let Call { caller, body, state, .. } = call;
-    let (declared, rules) = wanted(&bytes(body)?, &state)?;
+    let (declared, rules) = wanted(&body.bytes()?, &state)?;
     let tried = state.change(move |store| declared::try_out(store, &declared, rules, &caller.0));
     let changes = render(&tried.await?);
     let tag = tag(&changes);
@@ -82,7 +82,7 @@ pub async fn post_plan(call: Call) -> Result<Reply> {
 /// which one that is.
 pub async fn post(call: Call) -> Result<Reply> {
     let Call { caller, request, body, state } = call;
-    let (body, expected) = (bytes(body)?, Expected::of(&request)?);
+    let (body, expected) = (body.bytes()?, Expected::of(&request)?);
     let (declared, rules) = wanted(&body, &state)?;
     let (origin, here) = (caller.0.clone(), state.clone());
     let work = async move {

@@ -6,7 +6,7 @@ use m2mint_keys::signing_key::Algorithm;
 
 use super::Call;
 use super::idempotency::once;
-use super::reply::{Reply, bytes, read};
+use super::reply::{Reply, read};
 use super::types::{
     ClockSet, Key, KeyEvent, Keys, KnownVerifier, Plan, PlanWanted, Revocation, RingPlan, RingRotation,
     RingVerifiers, Rotation, RotationWanted, SignalNow, Transition,
@@ -130,7 +130,7 @@ pub async fn get_plan(call: Call) -> Result<Reply> {
 /// Those of [`rotate`].
 pub async fn post_rotate(call: Call) -> Result<Reply> {
     let Call { caller, request, body, state } = call;
-    let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
+    let (body, origin, here) = (body.bytes()?, caller.0.clone(), state.clone());
     let wanted: RotationWanted = read(&body)?;
     let work = async move {
         let rotation = rotate(&here, origin, &wanted).await?;
@@ -147,7 +147,7 @@ pub async fn post_rotate(call: Call) -> Result<Reply> {
 pub async fn post_revoke(call: Call) -> Result<Reply> {
     let kid: String = call.path()?;
     let Call { caller, request, body, state } = call;
-    let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
+    let (body, origin, here) = (body.bytes()?, caller.0.clone(), state.clone());
     let work = async move { Reply::ok(&revoke(&here, origin, &kid).await?) };
     once(&state, &request, &caller.0, &body, work).await
 }

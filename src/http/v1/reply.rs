@@ -13,9 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::http::error::AdminError;
 use crate::http::error::problem::{Kind, Problem};
-use crate::http::request::{Body, NoBody};
 
 /// What a path segment cannot hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -113,17 +111,6 @@ impl Responder for Reply {
         }
         response.content_type("application/json").body(self.body.to_vec())
     }
-}
-
-/// The bytes of a body.
-///
-/// # Errors
-/// When it is too large, or ends too early.
-pub fn bytes(body: Body) -> Result<actix_web::web::Bytes, Problem> {
-    body.bytes().map_err(|reason| match reason {
-        NoBody::TooLarge => AdminError::TooLarge.into(),
-        NoBody::EndsTooEarly => Problem::new(Kind::InvalidRequest, "the body ends too early"),
-    })
 }
 
 /// Reads what a body says. Nothing at all says what `{}` does.

@@ -3,7 +3,7 @@
 use super::Call;
 use super::clients::expiry;
 use super::idempotency::once;
-use super::reply::{Reply, bytes, read};
+use super::reply::{Reply, read};
 use super::types::{NewSecret, Secret, SecretInfo, SecretMade, SecretRotation, Secrets};
 use crate::administration::{self, AdministrationError};
 use crate::http::State;
@@ -85,7 +85,7 @@ pub async fn get_list(call: Call) -> Result<Reply> {
 pub async fn post(call: Call) -> Result<Reply> {
     let id: String = call.path()?;
     let Call { caller, request, body, state } = call;
-    let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
+    let (body, origin, here) = (body.bytes()?, caller.0.clone(), state.clone());
     let new = read(&body)?;
     let work = async move { Ok(Reply::ok(&add(&here, origin, id, new).await?)?.created(None)) };
     once(&state, &request, &caller.0, &body, work).await
@@ -98,7 +98,7 @@ pub async fn post(call: Call) -> Result<Reply> {
 pub async fn post_rotate(call: Call) -> Result<Reply> {
     let id: String = call.path()?;
     let Call { caller, request, body, state } = call;
-    let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
+    let (body, origin, here) = (body.bytes()?, caller.0.clone(), state.clone());
     let wanted = read(&body)?;
     let work = async move { Ok(Reply::ok(&rotate(&here, origin, id, wanted).await?)?.created(None)) };
     once(&state, &request, &caller.0, &body, work).await

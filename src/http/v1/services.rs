@@ -4,7 +4,7 @@ use m2mint_keys::time::UnixTime;
 
 use super::clients::after;
 use super::idempotency::once;
-use super::reply::{Expected, Reply, bytes, etag, page_size, read, segment};
+use super::reply::{Expected, Reply, etag, page_size, read, segment};
 use super::types::{
     Misfit, Misfits, MisfitsWanted, NewService, Service as ServiceJson, ServiceAction, ServiceAlias,
     ServiceChange, Services, ServicesWanted,
@@ -60,7 +60,7 @@ pub async fn get_one(call: Call) -> Result<Reply> {
 /// When a value is not well formed, a rule refuses it, or the service is registered already.
 pub async fn post(call: Call) -> Result<Reply> {
     let Call { caller, request, body, state } = call;
-    let (body, origin, here) = (bytes(body)?, caller.0.clone(), state.clone());
+    let (body, origin, here) = (body.bytes()?, caller.0.clone(), state.clone());
     let new: NewService = read(&body)?;
     let work = async move {
         let mut service = Service::new(audience("audience", &new.audience)?);
@@ -84,7 +84,7 @@ pub async fn post(call: Call) -> Result<Reply> {
 pub async fn patch(call: Call) -> Result<Reply> {
     let audience: String = call.path()?;
     let Call { caller, request, body, state } = call;
-    let wanted: ServiceChange = read(&bytes(body)?)?;
+    let wanted: ServiceChange = read(&body.bytes()?)?;
     let (expected, now) = (Expected::of(&request)?, state.clock.wall());
     let ServiceChange { description, remove_actions, rename_actions, add_actions } = wanted;
     let mut renamed = Vec::with_capacity(rename_actions.len());
